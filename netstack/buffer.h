@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Reference-counted storage from a free list, so that the data path does not
+ * call malloc per frame. One pool has one size of buffer. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct buffer_pool {
+	size_t size;	       /* bytes of data in each buffer */
+	unsigned int n_used;   /* taken and not yet given back */
+	unsigned int n_free;
+	unsigned int max_free; /* more than this many go back to malloc */
+	struct buffer *free;
+};
+
+struct buffer {
+	struct buffer_pool *pool;
+	struct buffer *next_free;
+	unsigned int n_refs;
+	uint8_t data[];
+};
+
+void buffer_pool_init(struct buffer_pool *pool, size_t size, unsigned int max_free);
+/* All buffers must have been given back. */
+void buffer_pool_deinit(struct buffer_pool *pool);
+/* A buffer with one reference, or NULL when memory is out. */
+struct buffer *buffer_take(struct buffer_pool *pool);
+static inline struct buffer *buffer_ref(struct buffer *b)
+{
+	b->n_refs++;
+	return b;
+}
+void buffer_unref(struct buffer *b); /* accepts NULL */
