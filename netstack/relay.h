@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* Joins two streams: bytes both ways, each direction ending by itself
+ * (half-close), a reset passed on as a reset. */
+#include <stdint.h>
+
+struct relay;
+struct stream;
+
+/* Why a relay ended. */
+enum relay_end {
+	RELAY_END_CLOSED, /* both directions were closed in order */
+	RELAY_END_A_BROKE,
+	RELAY_END_B_BROKE,
+};
+
+struct relay_result {
+	enum relay_end end;
+	int error;		/* -errno of the stream that broke, or 0 */
+	uint64_t a_to_b_bytes;
+	uint64_t b_to_a_bytes;
+};
+
+/* Called once; the relay and both streams are gone when it returns. */
+typedef void relay_done_fn(void *arg, const struct relay_result *result);
+
+/* Takes both streams, in any state of connecting. Bytes start to move before
+ * the call returns; done is never called before it returns. */
+int relay_new(struct stream *a, struct stream *b, relay_done_fn *done, void *arg,
+	      struct relay **out);
+/* Resets both streams, without calling done. Accepts NULL. */
+void relay_free(struct relay *relay);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The network of the guests, as a host program sees it: attach links, dial
+ * guests. Frames come in from links, streams come out; the rest (addresses by
+ * DHCP and RA, names, guests reaching the world) the stack does by itself.
+ *
+ * All on the loop thread. One stack per process: lwIP keeps its state in
+ * globals, and stack_new() says -EBUSY to a second one. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "netstack/addr.h"
+
+struct link;
+struct loop;
+struct stack;
+struct stream;
+struct udp_flow;
+
+struct stack_config {
+	struct ipaddr network4; /* of prefix4_bits bits */
+	unsigned int prefix4_bits;
+	struct ipaddr gateway4; /* the gateway, and the host's loopback */
+	struct ipaddr dns4;
+	struct ipaddr guest4; /* the first address that DHCP gives out */
+	struct ipaddr prefix6; /* a /64 */
+	struct ipaddr gateway6;
+	struct ipaddr dns6;
+	uint16_t mtu;	      /* told to guests; 576 to 65520 */
+	bool host_loopback;   /* guests reach the host's loopback at the gateway */
+	const char *resolv_conf; /* the host's resolvers, read at each query */
+};
+
+/* Lima's: 192.168.5.0/24, guest .15, gateway .2, DNS .3. */
+struct stack_config stack_config_default(void);
+
+/* 0; -EBUSY; -EINVAL for addresses outside their networks or a bad MTU. */
+int stack_new(struct loop *loop, const struct stack_config *config, struct stack **out);
+void stack_free(struct stack *stack); /* frees the links too; accepts NULL */
+
+/* Takes the link; it stays until stack_free(), over any number of guests that
+ * come and go on it. */
+int stack_attach(struct stack *stack, struct link *link);
+
+/* Writes every frame from and to guests into a pcap file. -errno of open(2). */
+int stack_capture(struct stack *stack, const char *path);
+
+/* Starts a TCP connection to a guest, from the gateway's address. The stream
+ * is the caller's at once; read and write say -EAGAIN until it is connected,
+ * then -ECONNREFUSED, -ETIMEDOUT or -ECONNRESET if it failed. */
+int stack_dial_tcp(struct stack *stack, const struct endpoint *guest, struct stream **out);
+
+/* A UDP flow from the gateway's address, on a port of its own, to one guest
+ * endpoint. Datagrams of 0 to 65507 bytes (65527 over IPv6), whole, in both
+ * directions. */
+struct udp_flow_owner {
+	/* One datagram of the guest endpoint; data is valid during the call. */
+	void (*receive)(void *arg, const struct iovec *iov, int n);
+	/* The guest said by ICMP that nobody listens there. */
+	void (*refused)(void *arg);
+};
+int stack_udp_open(struct stack *stack, const struct endpoint *guest,
+		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
+/* 0; -EMSGSIZE; -EAGAIN when the link is full or the guest's address is not
+ * resolved yet and the datagram was dropped and counted. */
+int udp_flow_send(struct udp_flow *flow, const void *data, size_t len);
+void udp_flow_free(struct udp_flow *flow); /* accepts NULL */
+
+/* All counters that are not zero, one per call, links' first. */
+typedef void stack_counter_fn(void *arg, const char *name, uint64_t value);
+void stack_counters(struct stack *stack, stack_counter_fn *fn, void *arg);
