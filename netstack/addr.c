@@ -116,9 +116,10 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
 const char *endpoint_format(const struct endpoint *e, char text[static ADDR_TEXT_SIZE])
 {
 	char addr[ADDR_TEXT_SIZE];
-	const char *shape = ipaddr_is_v4(&e->addr) ? "%.45s:%u" : "[%.45s]:%u";
+	bool v4 = ipaddr_is_v4(&e->addr);
 
-	(void)snprintf(text, ADDR_TEXT_SIZE, shape, ipaddr_format(&e->addr, addr), e->port);
+	(void)snprintf(text, ADDR_TEXT_SIZE, "%s%.45s%s:%u", v4 ? "" : "[",
+		       ipaddr_format(&e->addr, addr), v4 ? "" : "]", e->port);
 	return text;
 }
 

@@ -318,7 +318,7 @@ int loop_spawn(struct loop *loop, const struct loop_child *child, pid_t *pid)
 	struct child *c = calloc(1, sizeof(*c));
 	uv_process_options_t options = {
 		.file = child->argv[0],
-		.args = (char **)(void *)child->argv,
+		.args = (char **)(uintptr_t)child->argv, /* libuv does not write to it */
 		.exit_cb = on_child_exit,
 		.stdio = stdio,
 		.stdio_count = 3 + child->n_extra_fds,
