@@ -19,8 +19,9 @@
 #define FRAME_MAX_HEADERS 256
 #define ETH_HEADER_SIZE 14U
 #define ETH_MIN_SIZE 60U
-/* A 64 KiB IP packet behind an Ethernet header. */
-#define FRAME_MAX_SIZE (65535U + ETH_HEADER_SIZE)
+/* The largest IPv6 packet (its length field leaves the header out) behind an
+ * Ethernet header. */
+#define FRAME_MAX_SIZE (ETH_HEADER_SIZE + 40U + 65535U)
 
 /* What a virtio-net header says (virtio 1.1, section 5.1.6), in host order;
  * the values of gso are those of its gso_type. */

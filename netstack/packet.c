@@ -63,7 +63,8 @@ static enum packet_error parse_transport(struct packet *p, size_t headers, size_
 		if (headers < TCP_SIZE)
 			return PACKET_BAD_TCP;
 		p->l4_header_size = (uint16_t)((h[12] >> 4) * 4);
-		if (p->l4_header_size < TCP_SIZE || p->l4_header_size > headers)
+		if (p->l4_header_size < TCP_SIZE || p->l4_header_size > headers ||
+		    p->ip_len > 65535) /* more than lwIP's lengths hold */
 			return PACKET_BAD_TCP;
 		p->kind = PACKET_TCP;
 		p->tcp_flags = h[13];

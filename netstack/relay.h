@@ -4,6 +4,7 @@
  * (half-close), a reset passed on as a reset. */
 #include <stdint.h>
 
+struct loop;
 struct relay;
 struct stream;
 
@@ -24,9 +25,10 @@ struct relay_result {
 /* Called once; the relay and both streams are gone when it returns. */
 typedef void relay_done_fn(void *arg, const struct relay_result *result);
 
-/* Takes both streams, in any state of connecting. Bytes start to move before
- * the call returns; done is never called before it returns. */
-int relay_new(struct stream *a, struct stream *b, relay_done_fn *done, void *arg,
+/* Takes both streams, ends[0] being a, in any state of connecting; on error
+ * (-ENOMEM) both are reset. Bytes move from the end of the loop's round on;
+ * done is never called before relay_new() returns. */
+int relay_new(struct loop *loop, struct stream *const ends[2], relay_done_fn *done, void *arg,
 	      struct relay **out);
 /* Resets both streams, without calling done. Accepts NULL. */
 void relay_free(struct relay *relay);

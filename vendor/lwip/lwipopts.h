@@ -11,7 +11,8 @@
 #define SYS_LIGHTWEIGHT_PROT 0 /* hence nothing to lock */
 #define LWIP_NETCONN 0	       /* the blocking APIs need threads */
 #define LWIP_SOCKET 0	       /* same */
-#define LWIP_TIMERS 1	       /* sys_check_timeouts(), driven by the loop's timer */
+#define LWIP_TIMERS 0	       /* the engine ticks tcp_tmr() and the reassembly timers
+				* itself, and only while they have work: idle is idle */
 
 /* --- Memory ------------------------------------------------------------- */
 #define MEM_LIBC_MALLOC 1 /* one allocator in the process, seen by ASan */
@@ -26,10 +27,10 @@
 #define LWIP_IPV4 1
 #define LWIP_IPV6 1
 #define LWIP_TCP 1
-#define LWIP_UDP 1	/* port forwards of datagrams */
+#define LWIP_UDP 0	/* datagrams need no engine: netstack/udp.c */
 #define LWIP_RAW 0	/* nothing else is spoken to the guest through lwIP */
-#define LWIP_ICMP 1	/* port unreachable and reassembly time exceeded */
-#define LWIP_ICMP6 1	/* same; echo requests never reach lwIP */
+#define LWIP_ICMP 0	/* never fed to lwIP */
+#define LWIP_ICMP6 1	/* the IPv6 files do not compile without it */
 #define LWIP_ARP 0	/* the link resolves the guest's MAC address */
 #define LWIP_ETHERNET 0 /* and writes the Ethernet header */
 #define LWIP_DHCP 0
@@ -41,26 +42,20 @@
 #define PBUF_LINK_HLEN 14
 #define PBUF_LINK_ENCAPSULATION_HLEN 16
 #define LWIP_NETIF_TX_SINGLE_PBUF 0 /* chains are fine: links send an iovec */
+/* During an output netif->hints points into the connection that sends: how
+ * the engine finds the segment size to ask the link for. */
+#define LWIP_NETIF_HWADDRHINT 1
 
 /* --- IPv4 --------------------------------------------------------------- */
 #define IP_FORWARD 0	   /* lwIP is an end point, never a router */
 #define IP_DEFAULT_TTL 64  /* RFC 1700's recommendation; lwIP's is 255 */
-#define IP_FRAG 1	   /* datagrams to the guest above its MTU */
-#define IP_REASSEMBLY 1	   /* fragments from the guest, before anyone else looks */
-#define IP_REASS_MAX_PBUFS 256 /* fragments held, all guests together, per family: five
-				* datagrams of 64 KiB at MTU 1500. A flood evicts the
-				* oldest datagram and cannot take more memory */
-#define MEMP_NUM_REASSDATA 128 /* not a limit with malloc; lwIP checks it to be below
-				* the line above */
-#define IP_REASS_MAXAGE 10     /* seconds: the "network" is a memory copy, a late
-				* fragment is a lost one */
+#define IP_FRAG 0	   /* netstack/udp.c cuts its own datagrams */
+#define IP_REASSEMBLY 0	   /* netstack/reassembly.c, for both families: lwIP's IPv6
+			    * one does 16-bit sums of lengths that the guest chooses */
 
 /* --- IPv6 --------------------------------------------------------------- */
-#define LWIP_IPV6_FRAG 1  /* as for IPv4 */
-#define LWIP_IPV6_REASS 1 /* as for IPv4, same IP_REASS_MAX_PBUFS */
-#define IPV6_REASS_MAXAGE IP_REASS_MAXAGE
-#define IPV6_FRAG_COPYHEADER 1	/* pointers of 64 bits do not fit where lwIP would
-				 * keep them, in the 8-byte fragment header */
+#define LWIP_IPV6_FRAG 0  /* as for IPv4 */
+#define LWIP_IPV6_REASS 0
 #define LWIP_IPV6_FORWARD 0	/* as for IPv4 */
 #define LWIP_IPV6_SCOPES 0	/* connections are bound to their interface, so a
 				 * link-local address needs no zone as well */
@@ -94,11 +89,18 @@
 #define LWIP_TCP_SACK_OUT 1    /* tell the guest what to resend (RFC 2018) */
 #define LWIP_TCP_TIMESTAMPS 0  /* 12 bytes a segment for an RTT we know to be tiny */
 #define TCP_LISTEN_BACKLOG 0   /* the limit is on flows, before lwIP sees the SYN */
-#define TCP_MSL 2000	       /* ms: TIME_WAIT of 4 s, as nothing lives long on a
-				* memory copy and every SYN walks the list */
+#define TCP_MSL 500	       /* ms: TIME_WAIT of 1 s. All data is acknowledged by both
+				* sides then; a late FIN gets a harmless reset */
 #define TCP_TMR_INTERVAL 50    /* ms: delayed ACK 50 instead of 250, RTO grain 100
 				* instead of 500 */
 #define LWIP_TCP_RTO_TIME 1000 /* ms before the first resend of a SYN (RFC 6298) */
+#define TCP_SYNMAXRTX 4	       /* a guest that does not answer for 15 s is not there */
+#define LWIP_TCP_KEEPALIVE 1   /* a guest that was killed leaves no trace behind */
+#define TCP_KEEPIDLE_DEFAULT 60000U /* in the end; but one that is only paused for
+				     * ten minutes keeps its connections */
+#define TCP_KEEPINTVL_DEFAULT 30000U
+#define TCP_KEEPCNT_DEFAULT 20U
+#define TCP_MAXRTX 30 /* same, with data in flight: 40 s between the later resends */
 
 /* --- Checksums ---------------------------------------------------------- */
 /* IP headers are lwIP's. TCP and UDP are finished or verified at the link,
