@@ -46,6 +46,9 @@ struct link_owner {
 };
 
 struct link_ops {
+	/* The owner is set: frames and states may be reported from now on, the
+	 * state of a link that is up already before this call returns. */
+	void (*start)(struct link *link);
 	/* 0 taken; -EAGAIN not taken, writable() follows; -ENETDOWN no guest. */
 	int (*send)(struct link *link, struct frame *frame);
 	/* Frames sent since the last flush must be on their way. NULL if send()
@@ -62,6 +65,14 @@ struct link {
 	void *owner_arg;
 	char name[64]; /* for logs: "stream:/run/…", "netns:c1" */
 };
+
+/* Once, before anything else. */
+static inline void link_set_owner(struct link *link, const struct link_owner *owner, void *arg)
+{
+	link->owner = owner;
+	link->owner_arg = arg;
+	link->ops->start(link);
+}
 
 static inline int link_send(struct link *link, struct frame *frame)
 {
