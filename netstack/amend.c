@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netstack/amend.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "netstack/base/bytes.h"
+#include "netstack/checksum.h"
+#include "netstack/packet.h"
+
+/* BOOTP header (RFC 951) and the magic cookie before the options (RFC 2131) */
+#define DHCP_OPTIONS 240U
+#define DHCP_OPTION_PAD 0
+#define DHCP_OPTION_MTU 26
+#define DHCP_OPTION_END 255
+#define DHCP_OPTION_MTU_SIZE 4U
+
+#define RA_OPTIONS 16U
+#define RA_LIFETIME_S 1800U
+#define ND_OPTION_MTU 5
+#define ND_OPTION_RDNSS 25
+
+static void store_checksum(const struct packet *p, size_t offset)
+{
+	size_t len = p->ip_len - p->ip_header_size;
+	uint16_t sum = 0;
+
+	memcpy(p->l4 + offset, &sum, 2);
+	sum = checksum_finish(checksum_add(
+		checksum_pseudo(&p->src.addr, &p->dst.addr, p->protocol, len), p->l4, len));
+	memcpy(p->l4 + offset, &sum, 2);
+}
+
+/* libslirp pads its options to a fixed size: there is room behind the end. */
+static void amend_dhcp(const struct packet *p, const struct amend_config *config)
+{
+	uint8_t *options = p->l4 + 8;
+	size_t len = get_be16(p->l4 + 4) - 8U, at = DHCP_OPTIONS;
+
+	while (at + 1 < len && options[at] != DHCP_OPTION_END) {
+		if (options[at] == DHCP_OPTION_MTU)
+			return;
+		at += options[at] == DHCP_OPTION_PAD ? 1U : 2U + options[at + 1];
+	}
+	if (at + DHCP_OPTION_MTU_SIZE + 1 > len || options[at] != DHCP_OPTION_END)
+		return;
+	options[at] = DHCP_OPTION_MTU;
+	options[at + 1] = 2;
+	put_be16(options + at + 2, config->mtu);
+	options[at + DHCP_OPTION_MTU_SIZE] = DHCP_OPTION_END;
+	store_checksum(p, 6);
+}
+
+static bool has_option(const struct packet *p, uint8_t type)
+{
+	size_t len = p->ip_len - p->ip_header_size;
+
+	for (size_t at = RA_OPTIONS; at + 8 <= len && p->l4[at + 1];
+	     at += p->l4[at + 1] * 8U) {
+		if (p->l4[at] == type)
+			return true;
+	}
+	return false;
+}
+
+static void amend_ra(struct packet *p, const struct amend_config *config)
+{
+	uint8_t *end = p->ip + p->ip_len;
+
+	if (!has_option(p, ND_OPTION_MTU)) {
+		memset(end, 0, 8);
+		end[0] = ND_OPTION_MTU;
+		end[1] = 1;
+		put_be32(end + 4, config->mtu);
+		end += 8;
+	}
+	if (!has_option(p, ND_OPTION_RDNSS)) {
+		memset(end, 0, 8);
+		end[0] = ND_OPTION_RDNSS;
+		end[1] = 3;
+		put_be32(end + 4, RA_LIFETIME_S);
+		memcpy(end + 8, config->dns6.b, 16);
+		end += 24;
+	}
+	p->ip_len = (uint32_t)(end - p->ip);
+	put_be16(p->ip + 4, (uint16_t)(p->ip_len - 40));
+	store_checksum(p, 2);
+}
+
+size_t amend_frame(uint8_t *bytes, size_t len, const struct amend_config *config)
+{
+	struct frame frame;
+	struct packet p;
+
+	frame_init(&frame);
+	frame_add(&frame, bytes, len);
+	if (packet_parse(&frame, &p) != PACKET_OK)
+		return len;
+	if (p.kind == PACKET_UDP && p.is_v4 && p.src.port == 67 && p.dst.port == 68)
+		amend_dhcp(&p, config);
+	else if (p.kind == PACKET_ICMP && !p.is_v4 && p.l4[0] == 134 &&
+		 p.ip_len >= 40 + RA_OPTIONS)
+		amend_ra(&p, config);
+	else
+		return len;
+	return ETH_HEADER_SIZE + p.ip_len;
+}

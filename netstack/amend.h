@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What libslirp's DHCP replies and router advertisements leave out: the MTU
+ * (RFC 2132 option 26; RFC 4861 section 4.6.4), and the resolver for IPv6 when
+ * the host itself has none (RFC 8106). Pure. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netstack/addr.h"
+
+struct amend_config {
+	uint16_t mtu;
+	struct ipaddr dns6;
+};
+
+/* Amends the frame in place if it is one of these. Returns its new length; it
+ * grows by at most AMEND_ROOM bytes, which the caller has behind it. */
+#define AMEND_ROOM 32U
+size_t amend_frame(uint8_t *frame, size_t len, const struct amend_config *config);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netstack/dns.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#include "netstack/base/bytes.h"
+
+#define FLAG_RESPONSE 0x8000U
+#define FLAG_OPCODE 0x7800U
+#define FLAG_AUTHORITATIVE 0x0400U
+#define FLAG_RECURSION_DESIRED 0x0100U
+#define FLAG_RECURSION_AVAILABLE 0x0080U
+#define CLASS_IN 1
+#define HOST_TTL_S 5
+
+/* Returns the offset behind the name, or 0. Queries do not compress names. */
+static size_t parse_name(const uint8_t *m, size_t len, size_t at, char name[DNS_NAME_SIZE])
+{
+	size_t n = 0;
+
+	while (at < len && m[at] != 0) {
+		size_t label = m[at++];
+
+		if (label > 63 || at + label > len || n + label + 2 > DNS_NAME_SIZE)
+			return 0;
+		if (n)
+			name[n++] = '.';
+		for (size_t i = 0; i < label; i++)
+			name[n++] = (char)tolower(m[at + i]);
+		at += label;
+	}
+	name[n] = '\0';
+	return at < len ? at + 1 : 0;
+}
+
+int dns_parse_query(const uint8_t *m, size_t len, struct dns_question *out)
+{
+	size_t at;
+
+	if (len < DNS_HEADER_SIZE || get_be16(m + 2) & (FLAG_RESPONSE | FLAG_OPCODE) ||
+	    get_be16(m + 4) != 1)
+		return -EINVAL;
+	out->id = get_be16(m);
+	at = parse_name(m, len, DNS_HEADER_SIZE, out->name);
+	if (at == 0 || at + 4 > len || get_be16(m + at + 2) != CLASS_IN)
+		return -EINVAL;
+	out->type = get_be16(m + at);
+	out->end = at + 4;
+	return 0;
+}
+
+size_t dns_write_reply(const uint8_t *query, const struct dns_question *q, uint8_t rcode,
+		       const struct ipaddr *address, uint8_t *reply)
+{
+	uint16_t flags = (uint16_t)(FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE | rcode |
+				    (get_be16(query + 2) & FLAG_RECURSION_DESIRED));
+	uint8_t *at = reply + q->end;
+	uint16_t size;
+
+	if (rcode == DNS_RCODE_OK)
+		flags |= FLAG_AUTHORITATIVE;
+	memcpy(reply, query, q->end);
+	put_be16(reply + 2, flags);
+	memset(reply + 6, 0, 6);
+	if (!address)
+		return q->end;
+	put_be16(reply + 6, 1);
+	size = ipaddr_is_v4(address) ? 4 : 16;
+	put_be16(at, 0xc000 | DNS_HEADER_SIZE); /* the name of the question */
+	put_be16(at + 2, q->type);
+	put_be16(at + 4, CLASS_IN);
+	put_be32(at + 6, HOST_TTL_S);
+	put_be16(at + 10, size);
+	memcpy(at + 12, address->b + 16 - size, size);
+	return q->end + 12 + size;
+}
+
+bool dns_find_resolver(const char *text, struct endpoint *out)
+{
+	static const char keyword[] = "nameserver";
+	const size_t keyword_len = sizeof(keyword) - 1;
+
+	while (*text) {
+		size_t line = strcspn(text, "\n");
+
+		if (line > keyword_len && strncmp(text, keyword, keyword_len) == 0 &&
+		    strchr(" \t", text[keyword_len])) {
+			const char *value = text + keyword_len;
+			char address[ADDR_TEXT_SIZE] = "";
+			size_t n;
+
+			value += strspn(value, " \t");
+			n = strcspn(value, " \t\r\n#;");
+			if (n < sizeof(address))
+				memcpy(address, value, n);
+			if (ipaddr_parse(address, &out->addr) == 0) {
+				out->port = 53;
+				return true;
+			}
+		}
+		text += line;
+		text += *text == '\n';
+	}
+	return false;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* DNS messages (RFC 1035), as far as a relay that knows a few names must read
+ * them. Pure; the guest's bytes are checked here. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netstack/addr.h"
+
+#define DNS_HEADER_SIZE 12U
+#define DNS_NAME_SIZE 256U /* longest name as text, with NUL */
+#define DNS_TYPE_A 1
+#define DNS_TYPE_AAAA 28
+#define DNS_RCODE_OK 0
+#define DNS_RCODE_SERVFAIL 2
+
+struct dns_question {
+	uint16_t id;
+	char name[DNS_NAME_SIZE]; /* lower case, labels joined by dots, no final one */
+	uint16_t type;
+	size_t end; /* offset behind the question */
+};
+
+/* A query with exactly one question of class IN. -EINVAL otherwise. */
+int dns_parse_query(const uint8_t *message, size_t len, struct dns_question *out);
+
+/* Answers a question: with address (or none: an empty answer), or by an rcode.
+ * `query` is the message the question came in. Returns the reply's length; it
+ * takes at most q->end + 28 bytes of `reply`. */
+size_t dns_write_reply(const uint8_t *query, const struct dns_question *q, uint8_t rcode,
+		       const struct ipaddr *address, uint8_t *reply);
+
+/* The first resolver of a resolv.conf(5) text: port 53. False if none. */
+bool dns_find_resolver(const char *resolv_conf, struct endpoint *out);
