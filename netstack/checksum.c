@@ -6,8 +6,8 @@
 /* Sums 32-bit words into 64-bit lanes, which cannot overflow within 2^32 words;
  * the compiler turns the loop into vector code, best with AVX2 (and with -O3,
  * which the build gives to this file). */
-__attribute__((target_clones("avx2", "default")))
-static uint64_t sum_words(const uint8_t *p, size_t n_words)
+static uint64_t __attribute__((target_clones("avx2", "default")))
+sum_words(const uint8_t *p, size_t n_words)
 {
 	uint64_t lanes[8] = { 0 };
 	size_t i = 0;

@@ -50,6 +50,8 @@ static inline struct list *list_take(struct list *head)
 }
 
 /* `node` may be unlinked (and freed) inside the loop, its successor not. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared takes none */
 #define list_for_each(node, head)                                             \
 	for (struct list *node = (head)->next, *node##_next = node->next;     \
 	     node != (head); node = node##_next, node##_next = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
