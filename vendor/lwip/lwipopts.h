@@ -138,8 +138,10 @@
 #define TCP_KEEPIDLE_DEFAULT 60000U
 #define TCP_KEEPINTVL_DEFAULT 30000U
 #define TCP_KEEPCNT_DEFAULT 20U
-/* Same, with data in flight: 40 s between the later resends. */
-#define TCP_MAXRTX 30
+/* Same, with data in flight: 40 s between the later resends. lwIP's own check
+ * wants 12 at most for the sake of a table whose index it clamps anyway; it takes
+ * the name for 0. */
+#define TCP_MAXRTX LWIP_PORT_MAXRTX
 
 /* --- Checksums --- */
 /* IPv4 headers are finished by lwIP, and verified when the frame is parsed. */

@@ -10,6 +10,8 @@
 #include <endian.h> /* BYTE_ORDER, else arch.h assumes little-endian */
 #include <stdint.h>
 
+enum { LWIP_PORT_MAXRTX = 30 }; /* TCP_MAXRTX, see lwipopts.h */
+
 /* An unpredictable number: lwIP picks its first ephemeral ports with it. */
 uint32_t lwip_port_rand(void);
 #define LWIP_RAND() lwip_port_rand()
