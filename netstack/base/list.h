@@ -5,13 +5,14 @@
  * Unlinking twice is harmless: an unlinked node points at itself. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct list {
 	struct list *prev, *next;
 };
 
 #define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+	((type *)((uintptr_t)(ptr) - offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {

@@ -13,8 +13,10 @@
 #include "netstack/checksum.h"
 #include "netstack/lwip/internal.h"
 
-#include "lwip/init.h"
-#include "lwip/ip.h"
+#include <lwip/init.h>
+#include <lwip/ip.h>
+#include <lwip/sys.h>
+#include <lwip_hooks.h>
 
 /* lwIP's state is global; so is this. */
 static struct engine *the_engine;

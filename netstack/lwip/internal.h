@@ -8,12 +8,12 @@
 #include "netstack/lwip/engine.h"
 #include "netstack/stream.h"
 
-#include "lwip/opt.h"
+#include <lwip/opt.h>
 
-#include "lwip/netif.h"
-#include "lwip/pbuf.h"
-#include "lwip/priv/tcp_priv.h"
-#include "lwip/tcp.h"
+#include <lwip/netif.h>
+#include <lwip/pbuf.h>
+#include <lwip/priv/tcp_priv.h>
+#include <lwip/tcp.h>
 
 struct engine {
 	struct loop *loop;

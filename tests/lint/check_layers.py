@@ -36,7 +36,7 @@ CLOSED = {"forwarder/app.h": {"forwarder/app.c", "forwarder/main.c"}}
 LIBRARIES = {
     r"uv\.h|uv/.*": r"netstack/base/loop\.c",
     r"(slirp/)?libslirp(-version)?\.h": r"netstack/slirp\.c",
-    r"(lwip|netif)/.*": r"(netstack|vendor)/lwip/.*",
+    r"(lwip|netif)/.*|lwip_hooks\.h": r"(netstack|vendor)/lwip/.*",
     r"cmocka\.h": r"tests/.*",
 }
 
