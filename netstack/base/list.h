@@ -11,8 +11,7 @@ struct list {
 	struct list *prev, *next;
 };
 
-#define container_of(ptr, type, member) \
-	((type *)((uintptr_t)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -52,7 +51,7 @@ static inline struct list *list_take(struct list *head)
 
 /* `node` may be unlinked (and freed) inside the loop, its successor not. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared takes none */
-#define list_for_each(node, head)                                             \
-	for (struct list *node = (head)->next, *node##_next = node->next;     \
-	     node != (head); node = node##_next, node##_next = node->next)
+#define list_for_each(node, head)                                                         \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
+	     node = node##_next, node##_next = node->next)
 /* NOLINTEND(bugprone-macro-parentheses) */

@@ -168,5 +168,5 @@
 /* --- Hooks --- */
 #define LWIP_HOOK_FILENAME "lwip_hooks.h"
 /* lwIP's own initial sequence number is a counter, so guessable. */
-#define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port)        \
-  lwip_port_isn((local_ip), (local_port), (remote_ip), (remote_port))
+#define LWIP_HOOK_TCP_ISN(local_ip, local_port, remote_ip, remote_port) \
+	lwip_port_isn((local_ip), (local_port), (remote_ip), (remote_port))
