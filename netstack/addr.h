@@ -22,7 +22,7 @@ struct endpoint {
 };
 
 #define IPADDR_V6_ANY ((struct ipaddr){ { 0 } })
-#define IPADDR_V4(a, b_, c, d)                                                \
+#define IPADDR_V4(a, b_, c, d) \
 	((struct ipaddr){ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b_, c, d } })
 
 /* Longest text: an IPv6 address in brackets, colon, port, NUL. */

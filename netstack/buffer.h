@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct buffer_pool {
-	size_t size;	       /* bytes of data in each buffer */
-	unsigned int n_used;   /* taken and not yet given back */
+	size_t size;	     /* bytes of data in each buffer */
+	unsigned int n_used; /* taken and not yet given back */
 	unsigned int n_free;
 	unsigned int max_free; /* more than this many go back to malloc */
 	struct buffer *free;

@@ -6,8 +6,8 @@
 /* Sums 32-bit words into 64-bit lanes, which cannot overflow within 2^32 words;
  * the compiler turns the loop into vector code, best with AVX2 (and with -O3,
  * which the build gives to this file). */
-__attribute__((target_clones("avx2", "default")))
-static uint64_t sum_words(const uint8_t *p, size_t n_words)
+static uint64_t __attribute__((target_clones("avx2", "default")))
+sum_words(const uint8_t *p, size_t n_words)
 {
 	uint64_t lanes[8] = { 0 };
 	size_t i = 0;
@@ -85,9 +85,14 @@ uint64_t checksum_iov(uint64_t sum, const struct iovec *iov, int n, size_t offse
 uint64_t checksum_pseudo(const struct ipaddr *src, const struct ipaddr *dst, uint8_t protocol,
 			 size_t len)
 {
-	uint8_t tail[8] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
-			    (uint8_t)len,	  0,			0,
-			    0,			  protocol };
+	uint8_t tail[8] = { (uint8_t)(len >> 24),
+			    (uint8_t)(len >> 16),
+			    (uint8_t)(len >> 8),
+			    (uint8_t)len,
+			    0,
+			    0,
+			    0,
+			    protocol };
 	unsigned int skip = ipaddr_is_v4(src) ? 12 : 0;
 	uint64_t sum = checksum_add(0, tail, sizeof(tail));
 

@@ -44,8 +44,15 @@ void frame_finish_checksum(struct frame *f)
 }
 
 /* Little-endian fields of struct virtio_net_hdr_v1. */
-enum { VNET_FLAGS, VNET_GSO_TYPE, VNET_HDR_LEN, VNET_GSO_SIZE = 4, VNET_CSUM_START = 6,
-       VNET_CSUM_OFFSET = 8, VNET_NUM_BUFFERS = 10 };
+enum {
+	VNET_FLAGS,
+	VNET_GSO_TYPE,
+	VNET_HDR_LEN,
+	VNET_GSO_SIZE = 4,
+	VNET_CSUM_START = 6,
+	VNET_CSUM_OFFSET = 8,
+	VNET_NUM_BUFFERS = 10
+};
 #define VNET_F_NEEDS_CSUM 1
 #define VNET_GSO_ECN 0x80
 

@@ -55,11 +55,11 @@ struct packet {
 	enum packet_kind kind;
 	struct mac mac_src, mac_dst;
 	bool is_v4;
-	uint8_t *ip;	       /* IP header, inside refs[0] */
-	uint8_t *l4;	       /* transport header, inside refs[0] */
-	uint8_t protocol;      /* IP_PROTO_*, of the transport header */
-	uint16_t ip_header_size; /* with options or extension headers */
-	uint32_t ip_len;       /* whole IP packet; the frame is trimmed to it */
+	uint8_t *ip;		  /* IP header, inside refs[0] */
+	uint8_t *l4;		  /* transport header, inside refs[0] */
+	uint8_t protocol;	  /* IP_PROTO_*, of the transport header */
+	uint16_t ip_header_size;  /* with options or extension headers */
+	uint32_t ip_len;	  /* whole IP packet; the frame is trimmed to it */
 	struct endpoint src, dst; /* ports for TCP and UDP */
 	uint8_t tcp_flags;
 	uint16_t l4_header_size;
@@ -80,8 +80,8 @@ struct ip_fields {
 	const struct ipaddr *src, *dst; /* both of one family */
 	uint8_t protocol;
 	uint16_t payload_len;
-	uint16_t id;	     /* IPv4 identification */
-	uint16_t fragment;   /* IPv4 flags and offset field, host order */
+	uint16_t id;	   /* IPv4 identification */
+	uint16_t fragment; /* IPv4 flags and offset field, host order */
 };
 /* Writes an IPv4 (20 bytes, with checksum) or IPv6 (40 bytes) header; returns
  * its size. */

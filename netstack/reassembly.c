@@ -107,8 +107,7 @@ static bool add_piece(struct reassembly_slot *s, const struct frame *frame, cons
 {
 	uint32_t end = p->offset + p->len;
 
-	if (overlaps(s, p) || (s->total && end > s->total) ||
-	    (p->is_last && s->total))
+	if (overlaps(s, p) || (s->total && end > s->total) || (p->is_last && s->total))
 		return false;
 	if (p->is_last)
 		s->total = end;
@@ -131,8 +130,7 @@ static void finish(struct reassembly_slot *s, const struct packet *p, struct fra
 	unsigned int ip_size = p->is_v4 ? 20 : 40;
 	uint8_t *at = s->bytes + HEADERS - ip_size - ETH_HEADER_SIZE;
 
-	packet_put_ethernet(at, &p->mac_dst, &p->mac_src,
-			    p->is_v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
+	packet_put_ethernet(at, &p->mac_dst, &p->mac_src, p->is_v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
 	packet_put_ip(at + ETH_HEADER_SIZE, &ip);
 	frame_init(whole);
 	frame_add(whole, at, ETH_HEADER_SIZE + ip_size + s->total);

@@ -17,7 +17,7 @@ enum relay_end {
 
 struct relay_result {
 	enum relay_end end;
-	int error;		/* -errno of the stream that broke, or 0 */
+	int error; /* -errno of the stream that broke, or 0 */
 	uint64_t a_to_b_bytes;
 	uint64_t b_to_a_bytes;
 };

@@ -256,8 +256,7 @@ void segment_for_each(const struct segment *s, void (*fn)(void *arg, const struc
 		fn(arg, container_of(node, struct port, node)->link);
 }
 
-int segment_new(struct loop *loop, const struct segment_host *host, void *arg,
-		struct segment **out)
+int segment_new(struct loop *loop, const struct segment_host *host, void *arg, struct segment **out)
 {
 	struct segment *s = calloc(1, sizeof(*s));
 

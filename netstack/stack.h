@@ -24,12 +24,12 @@ struct stack_config {
 	unsigned int prefix4_bits;
 	struct ipaddr gateway4; /* the gateway, and the host's loopback */
 	struct ipaddr dns4;
-	struct ipaddr guest4; /* the first address that DHCP gives out */
+	struct ipaddr guest4;  /* the first address that DHCP gives out */
 	struct ipaddr prefix6; /* a /64 */
 	struct ipaddr gateway6;
 	struct ipaddr dns6;
-	uint16_t mtu;	      /* told to guests; 576 to 65520 */
-	bool host_loopback;   /* guests reach the host's loopback at the gateway */
+	uint16_t mtu;		 /* told to guests; 576 to 65520 */
+	bool host_loopback;	 /* guests reach the host's loopback at the gateway */
 	const char *resolv_conf; /* the host's resolvers, read at each query */
 };
 

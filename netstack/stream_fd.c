@@ -89,8 +89,7 @@ static ssize_t stream_fd_read(struct stream *base, const struct iovec *iov, int 
 static ssize_t stream_fd_write(struct stream *base, const struct iovec *iov, int n)
 {
 	struct stream_fd *s = from_stream(base);
-	struct msghdr msg = { .msg_iov = (struct iovec *)(void *)iov,
-			      .msg_iovlen = (size_t)n };
+	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
 	ssize_t r = not_ready(s);
 
 	return r < 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));

@@ -5,13 +5,13 @@
  * Unlinking twice is harmless: an unlinked node points at itself. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct list {
 	struct list *prev, *next;
 };
 
-#define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {
@@ -50,6 +50,8 @@ static inline struct list *list_take(struct list *head)
 }
 
 /* `node` may be unlinked (and freed) inside the loop, its successor not. */
-#define list_for_each(node, head)                                             \
-	for (struct list *node = (head)->next, *node##_next = node->next;     \
-	     node != (head); node = node##_next, node##_next = node->next)
+/* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared takes none */
+#define list_for_each(node, head)                                                         \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
+	     node = node##_next, node##_next = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */

@@ -11,9 +11,8 @@ static enum log_level max_level = LOG_LEVEL_WARN;
 static bool as_json;
 
 static const char *const level_name[] = {
-	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warning",
-	[LOG_LEVEL_INFO] = "info",   [LOG_LEVEL_DEBUG] = "debug",
-	[LOG_LEVEL_TRACE] = "trace",
+	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warning", [LOG_LEVEL_INFO] = "info",
+	[LOG_LEVEL_DEBUG] = "debug", [LOG_LEVEL_TRACE] = "trace",
 };
 
 void log_set_level(enum log_level level)
@@ -168,8 +167,7 @@ bool log_limit_pass(struct log_limit *limit, enum log_level level)
 	if (!log_is_on(level))
 		return false;
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (limit->printed == 0 ||
-	    now.tv_sec - limit->window_start_s >= LOG_WINDOW_S) {
+	if (limit->printed == 0 || now.tv_sec - limit->window_start_s >= LOG_WINDOW_S) {
 		unsigned int suppressed = limit->suppressed;
 
 		*limit = (struct log_limit){ .window_start_s = now.tv_sec };

@@ -22,17 +22,16 @@ void log_set_level(enum log_level level);
 void log_set_json(bool enabled);
 bool log_is_on(enum log_level level);
 
-void log_at(enum log_level level, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...) log_at(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
-#define log_trace(...)                                                        \
-	do {                                                                  \
-		if (log_is_on(LOG_LEVEL_TRACE))                               \
-			log_at(LOG_LEVEL_TRACE, __VA_ARGS__);                 \
+#define log_trace(...)                                        \
+	do {                                                  \
+		if (log_is_on(LOG_LEVEL_TRACE))               \
+			log_at(LOG_LEVEL_TRACE, __VA_ARGS__); \
 	} while (0)
 
 /* A structured event: a name and key/value pairs, ended by NULL. Printed at
@@ -52,9 +51,9 @@ struct log_limit {
 
 bool log_limit_pass(struct log_limit *limit, enum log_level level);
 
-#define log_limited(level, ...)                                               \
-	do {                                                                  \
-		static struct log_limit limit_;                               \
-		if (log_limit_pass(&limit_, level))                           \
-			log_at(level, __VA_ARGS__);                           \
+#define log_limited(level, ...)                     \
+	do {                                        \
+		static struct log_limit limit_;     \
+		if (log_limit_pass(&limit_, level)) \
+			log_at(level, __VA_ARGS__); \
 	} while (0)

@@ -10,9 +10,9 @@
 struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare;
-	uv_idle_t idle;	       /* active: the next sleep returns at once */
-	struct list hooks;     /* loop_hook.node */
-	struct list deferred;  /* loop_deferred.node */
+	uv_idle_t idle;	      /* active: the next sleep returns at once */
+	struct list hooks;    /* loop_hook.node */
+	struct list deferred; /* loop_deferred.node */
 };
 
 struct watch {
@@ -102,7 +102,8 @@ static void close_leftover(uv_handle_t *handle, void *arg)
 	(void)arg;
 	if (!uv_is_closing(handle))
 		uv_close(handle, handle->type == UV_PREPARE || handle->type == UV_IDLE ?
-						 NULL : free_handle);
+					 NULL :
+					 free_handle);
 }
 
 void loop_free(struct loop *loop)

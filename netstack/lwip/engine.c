@@ -13,8 +13,10 @@
 #include "netstack/checksum.h"
 #include "netstack/lwip/internal.h"
 
-#include "lwip/init.h"
-#include "lwip/ip.h"
+#include <lwip/init.h>
+#include <lwip/ip.h>
+#include <lwip/sys.h>
+#include <lwip_hooks.h>
 
 /* lwIP's state is global; so is this. */
 static struct engine *the_engine;
@@ -219,8 +221,7 @@ static struct pbuf *lend_ref(const struct frame *frame, void *data, size_t len)
 		return NULL;
 	lent->owner = buffer_ref(frame->owner);
 	lent->custom.custom_free_function = give_back;
-	return pbuf_alloced_custom(PBUF_RAW, (u16_t)len, PBUF_REF, &lent->custom, data,
-				   (u16_t)len);
+	return pbuf_alloced_custom(PBUF_RAW, (u16_t)len, PBUF_REF, &lent->custom, data, (u16_t)len);
 }
 
 bool engine_is_scarce(const struct pbuf *p)

@@ -43,13 +43,12 @@ struct engine_owner {
 };
 
 struct engine_counters {
-	uint64_t out_of_memory;	    /* segments not taken from a guest */
-	uint64_t connections;	    /* in being now, either direction */
+	uint64_t out_of_memory; /* segments not taken from a guest */
+	uint64_t connections;	/* in being now, either direction */
 };
 
 /* -EBUSY when there is one in this process. */
-int engine_new(struct loop *loop, const struct engine_owner *owner, void *arg,
-	       struct engine **out);
+int engine_new(struct loop *loop, const struct engine_owner *owner, void *arg, struct engine **out);
 void engine_free(struct engine *engine); /* resets all connections */
 
 /* One checked TCP packet. A first SYN opens a connection to whatever address it

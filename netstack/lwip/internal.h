@@ -8,12 +8,12 @@
 #include "netstack/lwip/engine.h"
 #include "netstack/stream.h"
 
-#include "lwip/opt.h"
+#include <lwip/opt.h>
 
-#include "lwip/netif.h"
-#include "lwip/pbuf.h"
-#include "lwip/priv/tcp_priv.h"
-#include "lwip/tcp.h"
+#include <lwip/netif.h>
+#include <lwip/pbuf.h>
+#include <lwip/priv/tcp_priv.h>
+#include <lwip/tcp.h>
 
 struct engine {
 	struct loop *loop;
@@ -22,9 +22,9 @@ struct engine {
 	struct netif netif;
 	struct tcp_pcb *listener; /* points at the port of the SYN being fed */
 	struct timer *tick;
-	struct list streams;  /* tcp_stream.node */
-	struct list accepted; /* tcp_stream.news: not yet given to the owner */
-	struct list news;     /* tcp_stream.news: to be served */
+	struct list streams;	   /* tcp_stream.node */
+	struct list accepted;	   /* tcp_stream.news: not yet given to the owner */
+	struct list news;	   /* tcp_stream.news: to be served */
 	struct buffer_pool blocks; /* of data on its way to guests */
 	struct engine_counters counters;
 };
@@ -46,11 +46,11 @@ struct tcp_stream {
 	struct engine *engine;
 	struct tcp_pcb *pcb; /* NULL when lwIP has freed it */
 	struct endpoint guest, host;
-	struct list node; /* engine.streams */
-	struct list news; /* engine.accepted, then engine.news */
-	int error;	  /* -errno; 0 while all is well */
-	uint16_t guest_mss;  /* segments the guest takes; to be cut by the link */
-	bool is_announced;   /* the owner has it */
+	struct list node;   /* engine.streams */
+	struct list news;   /* engine.accepted, then engine.news */
+	int error;	    /* -errno; 0 while all is well */
+	uint16_t guest_mss; /* segments the guest takes; to be cut by the link */
+	bool is_announced;  /* the owner has it */
 	bool is_connected;
 	bool has_fin;	     /* the guest has closed its direction */
 	bool wants_shutdown; /* FIN follows the data still to be queued */
@@ -61,11 +61,11 @@ struct tcp_stream {
 	/* to the guest: blocks[0] holds the byte with number tx_first_seq */
 	struct tx_block blocks[TX_MAX_BLOCKS];
 	unsigned int n_blocks;
-	uint32_t tx_first_seq;	 /* TCP sequence number */
-	uint32_t tx_freed;	 /* bytes of blocks[0] that lwIP has let go */
-	uint32_t tx_held_bytes;	 /* all bytes in blocks that lwIP refers to */
-	uint32_t tx_unqueued;	 /* bytes in blocks not yet given to lwIP */
-	uint32_t tx_limit;	 /* of held + unqueued */
+	uint32_t tx_first_seq;	/* TCP sequence number */
+	uint32_t tx_freed;	/* bytes of blocks[0] that lwIP has let go */
+	uint32_t tx_held_bytes; /* all bytes in blocks that lwIP refers to */
+	uint32_t tx_unqueued;	/* bytes in blocks not yet given to lwIP */
+	uint32_t tx_limit;	/* of held + unqueued */
 };
 
 struct tcp_stream *tcp_stream_new(struct engine *engine);

@@ -237,7 +237,7 @@ static void raise_segment_size(struct tcp_stream *s)
 	if (!e->owner->can_segment(e->owner_arg, &s->guest.addr))
 		return;
 	s->tx_limit = TX_LIMIT_OFFLOADED;
-	n = TCP_MSS / pcb->mss; /* whole segments: no runt behind every 64 KiB */
+	n = (unsigned int)TCP_MSS / pcb->mss; /* whole segments: no runt behind every 64 KiB */
 	if (n > 1)
 		pcb->mss = (u16_t)(n * pcb->mss);
 }
@@ -372,35 +372,41 @@ static void finish_shutdown(struct tcp_stream *s)
 		s->wants_shutdown = false; /* else: memory; the next sent() tries */
 }
 
+/* Gives lwIP one block from byte `skip` on; false when lwIP is full. */
+static bool queue_block(struct tcp_stream *s, const struct tx_block *b, uint32_t skip)
+{
+	while (skip < b->filled) {
+		uint32_t n = b->filled - skip;
+
+		if (n > 0xffff)
+			n = 0xffff;
+		if (n > tcp_sndbuf(s->pcb))
+			n = tcp_sndbuf(s->pcb);
+		if (n == 0 || tcp_write(s->pcb, b->buffer->data + skip, (u16_t)n, 0) != ERR_OK)
+			return false;
+		skip += n;
+		s->tx_held_bytes += n;
+		s->tx_unqueued -= n;
+	}
+	return true;
+}
+
 /* Gives lwIP what is in the blocks and not queued yet. */
 static void queue_blocks(struct tcp_stream *s)
 {
 	uint32_t skip = s->tx_freed + s->tx_held_bytes;
 
 	for (unsigned int i = 0; i < s->n_blocks && s->tx_unqueued; i++) {
-		struct tx_block *b = &s->blocks[i];
+		const struct tx_block *b = &s->blocks[i];
 
 		if (skip >= b->filled) {
 			skip -= b->filled;
 			continue;
 		}
-		while (skip < b->filled) {
-			uint32_t n = b->filled - skip;
-
-			if (n > 0xffff)
-				n = 0xffff;
-			if (n > tcp_sndbuf(s->pcb))
-				n = tcp_sndbuf(s->pcb);
-			if (n == 0 || tcp_write(s->pcb, b->buffer->data + skip, (u16_t)n, 0) !=
-					      ERR_OK)
-				goto full;
-			skip += n;
-			s->tx_held_bytes += n;
-			s->tx_unqueued -= n;
-		}
+		if (!queue_block(s, b, skip))
+			break;
 		skip = 0;
 	}
-full:
 	finish_shutdown(s);
 	tcp_output(s->pcb);
 }

@@ -10,6 +10,8 @@
 #include <endian.h> /* BYTE_ORDER, else arch.h assumes little-endian */
 #include <stdint.h>
 
+enum { LWIP_PORT_MAXRTX = 30 }; /* TCP_MAXRTX, see lwipopts.h */
+
 /* An unpredictable number: lwIP picks its first ephemeral ports with it. */
 uint32_t lwip_port_rand(void);
 #define LWIP_RAND() lwip_port_rand()
@@ -24,8 +26,7 @@ uint32_t lwip_port_rand(void);
 
 /* A broken lwIP invariant is our own bug: say where, then abort. Never
  * returns. Enabled in every build, release included. */
-__attribute__((noreturn)) void lwip_port_assert(const char *what,
-						const char *file, int line);
+__attribute__((noreturn)) void lwip_port_assert(const char *what, const char *file, int line);
 #define LWIP_PLATFORM_ASSERT(x) lwip_port_assert((x), __FILE__, __LINE__)
 
 /* Diagnostics exist only with LWIP_DEBUG, which no build of ours sets; defined
