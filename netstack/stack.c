@@ -46,6 +46,7 @@ struct stack {
 	struct dns_relay *dns;
 	struct slirp_gateway *slirp;
 	struct reassembly reassembly;
+	struct loop_hook flush; /* the last hook: what a round sent goes out */
 	uint64_t refused[PACKET_N_ERRORS]; /* by enum packet_error */
 	uint64_t other_mac;		   /* not for the host */
 	uint64_t foreign_source;	   /* an address that is no guest's */
@@ -213,6 +214,13 @@ static void on_writable(void *arg)
 	engine_writable(s->engine);
 }
 
+static void on_round_end(void *arg)
+{
+	struct stack *s = arg;
+
+	segment_flush(s->segment);
+}
+
 static const struct segment_host segment_host = {
 	.receive = on_receive,
 	.batch_done = on_batch_done,
@@ -282,7 +290,6 @@ static void on_dns_reply(void *arg, const struct endpoint *server, const struct 
 	struct iovec iov = { (void *)(uintptr_t)message, len };
 
 	(void)egress_send_udp(s->egress, server, guest, &iov, 1); /* counted there */
-	segment_flush(s->segment);
 }
 
 /* --- facade -------------------------------------------------------------- */
@@ -446,6 +453,10 @@ static int build(struct stack *s)
 		r = dns_relay_new(s->loop, &dns, &s->dns);
 	if (r == 0)
 		r = slirp_gateway_new(s->loop, &s->config, on_slirp_output, s, &s->slirp);
+	s->flush = (struct loop_hook){ .fn = on_round_end, .arg = s };
+	list_init(&s->flush.node);
+	if (r == 0)
+		loop_add_hook(s->loop, &s->flush);
 	return r;
 }
 
@@ -478,6 +489,7 @@ void stack_free(struct stack *s)
 	engine_free(s->engine); /* its resets still go out */
 	if (s->segment)
 		segment_flush(s->segment);
+	loop_remove_hook(&s->flush);
 	slirp_gateway_free(s->slirp);
 	dns_relay_free(s->dns);
 	udp_table_free(s->udp);

@@ -62,12 +62,14 @@ static void on_prepare(uv_prepare_t *handle)
 	struct loop *loop = handle->data;
 
 	uv_idle_stop(&loop->idle);
+	run_deferred(loop);
 	list_for_each(node, &loop->hooks) {
 		struct loop_hook *hook = container_of(node, struct loop_hook, node);
 
 		hook->fn(hook->arg);
 	}
-	run_deferred(loop);
+	if (!list_empty(&loop->deferred))
+		loop_do_not_sleep(loop);
 }
 
 static void on_idle(uv_idle_t *handle)

@@ -4,7 +4,7 @@
  * libuv, which only loop.c includes; tests link a loop with a virtual clock
  * instead (tests/support/fake_loop.c).
  *
- * One round: timers, then before-sleep hooks and deferred calls, then sleep,
+ * One round: timers, then deferred calls and before-sleep hooks, then sleep,
  * then the callbacks of the descriptors that are ready. Everything runs on the
  * thread that called loop_run(). An object may be freed inside its own
  * callback: its memory goes at the end of the round, and no callback of a
