@@ -265,7 +265,7 @@ class NamespaceGuest(Guest):
             (self.tools / applet).symlink_to(busybox)
         (self.tools / "peer").symlink_to(ROOT / "tests/support/peer.py")
         subprocess.run(["ip", "netns", "add", name], check=True, timeout=10)
-        self.output("ip link set lo up; echo cubic >/proc/sys/net/ipv4/tcp_congestion_control")
+        self.output("ip link set lo up; echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
 
     def command(self, script):
         bind = f'mount --bind {self.resolver} {os.path.realpath("/etc/resolv.conf")}'
