@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the system tests are made of: netfwd under test, and guests to put behind it.
+
+Everything here runs inside the sandbox (sandbox.py), started by main().
+"""
+import base64
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import resource
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import peer
+import sandbox
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+GUEST = "192.168.5.15"
+GATEWAY, DNS = "192.168.5.2", "192.168.5.3"
+GUEST6, GATEWAY6, DNS6 = "fd00:c0a8:5::15", "fd00:c0a8:5::2", "fd00:c0a8:5::3"
+
+START_TIMEOUT = 20  # seconds for netfwd to be ready, or to give up
+BOOT_TIMEOUT = 120  # seconds for a guest to come up, emulated on a busy machine
+STOP_TIMEOUT = 20
+
+logs = []  # (title, path) of every log that explains a failed test
+work = None  # this program's directory of sockets and logs; made by main()
+serial = itertools.count(1)
+
+
+def new_path(suffix):
+    return work / f"{next(serial)}.{suffix}"
+
+
+def new_log(title):
+    path = new_path("log")
+    logs.append((title, path))
+    return path
+
+
+def until(condition, timeout, what):
+    """Waits for condition() to become true, and returns its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError(f"gave up waiting for {what}")
+        time.sleep(0.1)
+
+
+def free_port():
+    """A port free for TCP and UDP on every address of this sandbox."""
+    while True:
+        with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as tcp, \
+                socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp, \
+                contextlib.suppress(OSError):
+            port = tcp.getsockname()[1]
+            udp.bind(("::", port))
+            return port
+
+
+def forward_both(address, port, guest_port):
+    """Arguments that forward one host port, TCP and UDP, to the guest."""
+    return [f"--forward={proto}:{address}:{port}:{guest_port}" for proto in ("tcp", "udp")]
+
+
+class Program:
+    """A child process in a session of its own, its output kept in a log."""
+
+    def __init__(self, title, command, pass_fds=(), env=None):
+        self.log_path = new_log(title)
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, pass_fds=pass_fds, env=env,
+                                            start_new_session=True)
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def wait_log(self, text, timeout=10):
+        until(lambda: text in self.log(), timeout, f"{text!r} in {self.log_path}")
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        """Ends it at once, with all it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait(STOP_TIMEOUT)
+
+
+class Netfwd(Program):
+    """netfwd, ready to serve. stop() insists on an orderly end, sanitizers included."""
+
+    def __init__(self, *arguments, prefix=(), pass_fds=()):
+        ready, ready_child = os.pipe()
+        # The usual limit of descriptors: netfwd raises it itself or fails the load tests.
+        command = ["prlimit", "--nofile=1024:", *prefix, self.binary(), f"--ready-fd={ready_child}",
+                   *arguments]
+        super().__init__("netfwd " + " ".join(arguments), command,
+                         pass_fds=[ready_child, *pass_fds])
+        os.close(ready_child)
+        with os.fdopen(ready, "rb") as ready:
+            answered = select.select([ready], [], [], START_TIMEOUT)[0]
+            self.ready = bool(answered) and ready.read(1) == b"1"
+
+    @staticmethod
+    def binary():
+        return os.environ.get("NETFWD") or str(ROOT / "build/release/bin/netfwd")
+
+    @classmethod
+    def start(cls, *arguments, pass_fds=()):
+        self = cls(*arguments, pass_fds=pass_fds)
+        if not self.ready:
+            self.kill()
+            raise RuntimeError(f"netfwd did not become ready:\n{self.log()}")
+        return self
+
+    @classmethod
+    def refuse(cls, *arguments, prefix=()):
+        """Starts netfwd where it must give up: (exit status, log)."""
+        self = cls(*arguments, prefix=prefix)
+        try:
+            return self.process.wait(START_TIMEOUT), self.log()
+        finally:
+            self.kill()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        finally:
+            self.kill()
+        if status != 0:
+            raise RuntimeError(f"netfwd ended with {status}:\n{self.log()[-4000:]}")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self, field="VmRSS"):
+        """Resident memory in KiB; VmHWM is the most since forget_peak()."""
+        for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1])
+        raise RuntimeError(f"netfwd has no {field}: it has ended")
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+
+class Guest:
+    """What every kind of guest can do. Subclasses say how to run a shell script in it."""
+
+    def run(self, script, timeout=30):
+        """(exit status, output) of a shell script run in the guest as root."""
+        raise NotImplementedError
+
+    def output(self, script, timeout=30):
+        status, output = self.run(script, timeout)
+        if status != 0:
+            raise RuntimeError(f"in the guest: {script}: status {status}\n{output}")
+        return output
+
+    def check(self, name, host, port, *numbers, timeout=120):
+        """Runs one of peer.CHECKS in the guest, against a server outside."""
+        command = " ".join(map(str, ("peer", name, host, port, *numbers)))
+        return json.loads(self.output(command, timeout))
+
+    def start_peer(self, port):
+        self.output(f"peer serve {port}")
+
+
+class QemuGuest(Guest):
+    """A virtual machine with one network card, controlled over a virtio-serial port.
+
+    netdev is "stream PATH" or "dgram PATH" (where netfwd serves), or "user OPTIONS": QEMU's own
+    stack, to compare with.
+    """
+
+    def __init__(self, netdev, boot=""):
+        self.netdev = netdev
+        self.boot = boot
+        self.start()
+
+    def netdev_argument(self):
+        kind, _, path = self.netdev.partition(" ")
+        if kind == "stream":
+            return f"stream,id=n0,server=off,addr.type=unix,addr.path={path}"
+        if kind == "dgram":
+            local = new_path("sock")
+            return (f"dgram,id=n0,local.type=unix,local.path={local},"
+                    f"remote.type=unix,remote.path={path}")
+        return ("user,id=n0,net=192.168.5.0/24,dhcpstart=192.168.5.15,ipv6-prefix=fd00:c0a8:5::,"
+                + path)
+
+    def start(self):
+        arguments = subprocess.check_output([ROOT / "tests/guest/qemu-args", self.boot],
+                                            text=True, timeout=10).splitlines()
+        self.control, child = socket.socketpair()
+        self.control.settimeout(BOOT_TIMEOUT)
+        self.replies = self.control.makefile("rb")
+        command = ["qemu-system-x86_64", *arguments,
+                   "-serial", f"file:{new_log('guest console')}",
+                   "-device", "virtio-serial-pci",
+                   "-chardev", f"socket,id=control,fd={child.fileno()}",
+                   "-device", "virtserialport,chardev=control,name=control",
+                   "-netdev", self.netdev_argument(),
+                   "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"]
+        self.qemu = Program("qemu", command, pass_fds=[child.fileno()])
+        child.close()
+        if self.replies.readline() != b"ready\n":
+            self.kill()
+            raise RuntimeError(f"the guest did not come up:\n{self.qemu.log()}")
+
+    def kill(self):
+        self.qemu.kill()
+        self.replies.close()
+        self.control.close()
+
+    def restart(self):
+        self.kill()
+        self.start()
+
+    def run(self, script, timeout=30):
+        self.control.settimeout(timeout + BOOT_TIMEOUT)
+        self.control.sendall(b"%d %s\n" % (timeout, base64.b64encode(script.encode())))
+        status, size = map(int, self.replies.readline().split())
+        return status, self.replies.read(size).decode(errors="replace")
+
+    def wait_network(self):
+        """Until the guest has its IPv4 lease and its own IPv6 address and router."""
+        until(lambda: self.run("""
+            test -f /tmp/lease && ip -6 route | grep -q '^default' &&
+            ip -6 addr show dev eth0 scope global | grep -v tentative | grep -q inet6
+            """)[0] == 0, BOOT_TIMEOUT, "the guest's addresses")
+
+
+class NamespaceGuest(Guest):
+    """A network namespace; netfwd --netns=NAME makes its interface."""
+
+    def __init__(self, name):
+        self.name = name
+        self.resolver = new_path("resolv.conf")
+        self.resolver.write_text(f"nameserver {DNS}\nnameserver {DNS6}\n")
+        self.tools = new_path("bin")  # the same tools as in the virtual machine
+        self.tools.mkdir()
+        busybox = shutil.which("busybox")
+        for applet in subprocess.check_output([busybox, "--list"], text=True).split():
+            (self.tools / applet).symlink_to(busybox)
+        (self.tools / "peer").symlink_to(ROOT / "tests/support/peer.py")
+        subprocess.run(["ip", "netns", "add", name], check=True, timeout=10)
+        self.output("ip link set lo up; echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
+
+    def command(self, script):
+        bind = f'mount --bind {self.resolver} {os.path.realpath("/etc/resolv.conf")}'
+        return ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount", "sh", "-c",
+                f'{bind} && PATH={self.tools}:$PATH && exec sh -c "$1"', "sh", script]
+
+    def run(self, script, timeout=30):
+        with tempfile.TemporaryFile() as output:  # not a pipe: what runs on may hold it open
+            done = subprocess.run(["timeout", "-s", "KILL", str(timeout), *self.command(script)],
+                                  stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                  check=False)
+            output.seek(0)
+            return done.returncode, output.read().decode(errors="replace")
+
+    def remove(self):
+        """Ends what runs in the namespace, and gives it up."""
+        pids = subprocess.check_output(["ip", "netns", "pids", self.name], text=True, timeout=10)
+        for pid in map(int, pids.split()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "netns", "del", self.name], check=True, timeout=10)
+
+
+def iperf3(host, port, *arguments):
+    """One iperf3 run against a server; bit/s that arrived."""
+    command = ["timeout", "60", "iperf3", "-J", "-c", host, "-p", str(port), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout)
+    if "error" in result:
+        raise RuntimeError(f"iperf3: {result['error']}")
+    return result["end"]["sum_received"]["bits_per_second"]
+
+
+def print_logs():
+    for title, path in logs:
+        if path.exists():
+            print(f"--- {title}\n{path.read_text(errors='replace')[-4000:]}", file=sys.stderr)
+
+
+def main():
+    """Runs the tests of the calling program in the sandbox."""
+    global work
+    sandbox.enter()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as pid 1 it would be ignored
+    with tempfile.TemporaryDirectory(prefix="netfwd-test-") as directory:
+        work = pathlib.Path(directory)
+        tests = unittest.main(module="__main__", exit=False, verbosity=2)
+        if not tests.result.wasSuccessful():
+            print_logs()
+    sys.exit(not tests.result.wasSuccessful())
