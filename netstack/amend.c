@@ -56,7 +56,7 @@ static bool has_option(const struct packet *p, uint8_t type)
 	size_t len = p->ip_len - p->ip_header_size;
 
 	for (size_t at = RA_OPTIONS; at + 8 <= len && p->l4[at + 1];
-	     at += p->l4[at + 1] * 8U) {
+	     at += p->l4[at + 1] * (size_t)8) {
 		if (p->l4[at] == type)
 			return true;
 	}
@@ -98,8 +98,7 @@ size_t amend_frame(uint8_t *bytes, size_t len, const struct amend_config *config
 		return len;
 	if (p.kind == PACKET_UDP && p.is_v4 && p.src.port == 67 && p.dst.port == 68)
 		amend_dhcp(&p, config);
-	else if (p.kind == PACKET_ICMP && !p.is_v4 && p.l4[0] == 134 &&
-		 p.ip_len >= 40 + RA_OPTIONS)
+	else if (p.kind == PACKET_ICMP && !p.is_v4 && p.l4[0] == 134 && p.ip_len >= 40 + RA_OPTIONS)
 		amend_ra(&p, config);
 	else
 		return len;

@@ -13,7 +13,7 @@ struct amend_config {
 	struct ipaddr dns6;
 };
 
-/* Amends the frame in place if it is one of these. Returns its new length; it
+/* Amends a frame in place if it is one of these. Returns its new length; it
  * grows by at most AMEND_ROOM bytes, which the caller has behind it. */
 #define AMEND_ROOM 32U
-size_t amend_frame(uint8_t *frame, size_t len, const struct amend_config *config);
+size_t amend_frame(uint8_t *bytes, size_t len, const struct amend_config *config);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netstack/dns.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -14,6 +13,13 @@
 #define FLAG_RECURSION_AVAILABLE 0x0080U
 #define CLASS_IN 1
 #define HOST_TTL_S 5
+
+/* Names compare without regard to ASCII case, and to that alone (RFC 4343);
+ * tolower() knows other letters. */
+static char lower(uint8_t c)
+{
+	return (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+}
 
 /* Returns the offset behind the name, or 0. Queries do not compress names. */
 static size_t parse_name(const uint8_t *m, size_t len, size_t at, char name[DNS_NAME_SIZE])
@@ -28,7 +34,7 @@ static size_t parse_name(const uint8_t *m, size_t len, size_t at, char name[DNS_
 		if (n)
 			name[n++] = '.';
 		for (size_t i = 0; i < label; i++)
-			name[n++] = (char)tolower(m[at + i]);
+			name[n++] = lower(m[at + i]);
 		at += label;
 	}
 	name[n] = '\0';
@@ -77,30 +83,34 @@ size_t dns_write_reply(const uint8_t *query, const struct dns_question *q, uint8
 	return q->end + 12 + size;
 }
 
-bool dns_find_resolver(const char *text, struct endpoint *out)
+/* A line "nameserver ADDRESS"; what follows the address is ignored. */
+static bool parse_resolver(const char *line, size_t len, struct endpoint *out)
 {
 	static const char keyword[] = "nameserver";
 	const size_t keyword_len = sizeof(keyword) - 1;
+	char address[ADDR_TEXT_SIZE] = "";
+	size_t n;
 
+	if (len <= keyword_len || strncmp(line, keyword, keyword_len) != 0 ||
+	    !strchr(" \t", line[keyword_len]))
+		return false;
+	line += keyword_len;
+	line += strspn(line, " \t");
+	n = strcspn(line, " \t\r\n#;");
+	if (n < sizeof(address))
+		memcpy(address, line, n);
+	out->port = 53;
+	return ipaddr_parse(address, &out->addr) == 0;
+}
+
+bool dns_find_resolver(const char *text, struct endpoint *out)
+{
 	while (*text) {
-		size_t line = strcspn(text, "\n");
+		size_t len = strcspn(text, "\n");
 
-		if (line > keyword_len && strncmp(text, keyword, keyword_len) == 0 &&
-		    strchr(" \t", text[keyword_len])) {
-			const char *value = text + keyword_len;
-			char address[ADDR_TEXT_SIZE] = "";
-			size_t n;
-
-			value += strspn(value, " \t");
-			n = strcspn(value, " \t\r\n#;");
-			if (n < sizeof(address))
-				memcpy(address, value, n);
-			if (ipaddr_parse(address, &out->addr) == 0) {
-				out->port = 53;
-				return true;
-			}
-		}
-		text += line;
+		if (parse_resolver(text, len, out))
+			return true;
+		text += len;
 		text += *text == '\n';
 	}
 	return false;

@@ -151,13 +151,11 @@ static bool hand_on(struct dns_relay *r, const struct endpoint *guest,
 
 static bool is_host_name(const char *name)
 {
-	return strcmp(name, "host.netfwd.internal") == 0 ||
-	       strcmp(name, "host.lima.internal") == 0;
+	return strcmp(name, "host.netfwd.internal") == 0 || strcmp(name, "host.lima.internal") == 0;
 }
 
-static void answer(struct dns_relay *r, const struct endpoint *guest,
-		   const struct endpoint *server, const uint8_t *message,
-		   const struct dns_question *q)
+static void answer(struct dns_relay *r, const struct endpoint *guest, const struct endpoint *server,
+		   const uint8_t *message, const struct dns_question *q)
 {
 	uint8_t reply[DNS_HEADER_SIZE + DNS_NAME_SIZE + 8 + 28];
 	const struct ipaddr *address = NULL;
@@ -195,8 +193,7 @@ const struct dns_relay_counters *dns_relay_counters(const struct dns_relay *r)
 	return &r->counters;
 }
 
-int dns_relay_new(struct loop *loop, const struct dns_relay_config *config,
-		  struct dns_relay **out)
+int dns_relay_new(struct loop *loop, const struct dns_relay_config *config, struct dns_relay **out)
 {
 	struct dns_relay *r = calloc(1, sizeof(*r));
 

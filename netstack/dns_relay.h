@@ -29,8 +29,7 @@ struct dns_relay_counters {
 	uint64_t evicted;     /* given up for newer ones */
 };
 
-int dns_relay_new(struct loop *loop, const struct dns_relay_config *config,
-		  struct dns_relay **out);
+int dns_relay_new(struct loop *loop, const struct dns_relay_config *config, struct dns_relay **out);
 void dns_relay_free(struct dns_relay *relay); /* accepts NULL */
 /* A guest's query to `server`. */
 void dns_relay_query(struct dns_relay *relay, const struct endpoint *guest,

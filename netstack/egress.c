@@ -31,10 +31,14 @@ struct egress {
 	struct egress_counters counters;
 };
 
+const struct ipaddr *egress_gateway(const struct egress *e, bool v4)
+{
+	return v4 ? &e->config.gateway4 : &e->config.gateway6;
+}
+
 struct mac egress_mac(const struct egress *e, bool v4)
 {
-	const uint8_t *tail = v4 ? ipaddr_v4_bytes(&e->config.gateway4) :
-				   e->config.gateway6.b + 12;
+	const uint8_t *tail = v4 ? ipaddr_v4_bytes(&e->config.gateway4) : e->config.gateway6.b + 12;
 
 	/* as libslirp makes them, so that guests see one MAC per address */
 	return (struct mac){ { 0x52, v4 ? 0x55 : 0x56, tail[0], tail[1], tail[2], tail[3] } };
@@ -166,8 +170,7 @@ static int send_to_mac(struct egress *e, const struct mac *mac, struct frame *fr
 {
 	struct mac own = egress_mac(e, v4);
 
-	packet_put_ethernet(frame->refs[0].iov_base, mac, &own,
-			    v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
+	packet_put_ethernet(frame->refs[0].iov_base, mac, &own, v4 ? ETHERTYPE_IP4 : ETHERTYPE_IP6);
 	return segment_send(e->segment, frame);
 }
 

@@ -37,6 +37,8 @@ void egress_free(struct egress *egress); /* accepts NULL */
 
 /* A guest uses this address, from this MAC. */
 void egress_learn(struct egress *egress, const struct ipaddr *ip, const struct mac *mac);
+/* The gateway's address, by family. */
+const struct ipaddr *egress_gateway(const struct egress *egress, bool v4);
 /* The MAC that frames of the host side have: of the gateway, by family. */
 struct mac egress_mac(const struct egress *egress, bool v4);
 /* What the link towards this address takes. */

@@ -219,8 +219,10 @@ static void make_room(struct outbound *o)
 	if (o->counters.half_open < MAX_HALF_OPEN)
 		return;
 	o->counters.evicted++;
-	log_limited(LOG_LEVEL_WARN, "guests have more than %u half-open connections: "
-				    "the oldest give way", MAX_HALF_OPEN);
+	log_limited(LOG_LEVEL_WARN,
+		    "guests have more than %u half-open connections: "
+		    "the oldest give way",
+		    MAX_HALF_OPEN);
 	drop_half_open(container_of(o->half_open.next, struct flow, node));
 }
 
@@ -230,7 +232,7 @@ void outbound_syn(struct outbound *o, const struct frame *frame, const struct pa
 
 	if (f && f->state == FLOW_CONNECTING)
 		return; /* the guest repeats itself; the host is still at it */
-	if (f) /* the engine has given the guest up: begin again */
+	if (f)		/* the engine has given the guest up: begin again */
 		drop_half_open(f);
 	make_room(o);
 	if (frame->len > FRAME_MAX_HEADERS)
@@ -267,8 +269,8 @@ static void on_relay_done(void *arg, const struct relay_result *result)
 	free(f);
 }
 
-void outbound_accepted(struct outbound *o, const struct endpoint *guest,
-		       const struct endpoint *dst, struct stream *stream)
+void outbound_accepted(struct outbound *o, const struct endpoint *guest, const struct endpoint *dst,
+		       struct stream *stream)
 {
 	struct flow *f = find_half_open(o, guest, dst);
 	struct stream *host;

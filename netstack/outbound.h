@@ -27,9 +27,9 @@ struct outbound_config {
 };
 
 struct outbound_counters {
-	uint64_t refused;  /* by the host, or not allowed */
-	uint64_t evicted;  /* half-open, given up for newer ones */
-	uint64_t expired;  /* half-open, the guest never came back */
+	uint64_t refused;	  /* by the host, or not allowed */
+	uint64_t evicted;	  /* half-open, given up for newer ones */
+	uint64_t expired;	  /* half-open, the guest never came back */
 	uint64_t half_open, open; /* now */
 };
 

@@ -23,8 +23,8 @@ struct polled {
 	struct watch *watch; /* NULL: nothing polled on this descriptor */
 	struct slirp_gateway *gateway;
 	int fd;
-	int wanted, ready;   /* SLIRP_POLL_* */
-	unsigned int round;  /* of the last fill that named it */
+	int wanted, ready;  /* SLIRP_POLL_* */
+	unsigned int round; /* of the last fill that named it */
 };
 
 struct slirp_gateway {
@@ -297,8 +297,8 @@ static bool may_pass_icmp(const struct slirp_gateway *g, const struct packet *p)
 	size_t len = p->ip_len - p->ip_header_size;
 
 	if (p->is_v4)
-		return p->l4[0] == 8 && (is_gateway_or_dns(g, &p->dst.addr) ||
-					 ipaddr_is_dialable(&p->dst.addr));
+		return p->l4[0] == 8 &&
+		       (is_gateway_or_dns(g, &p->dst.addr) || ipaddr_is_dialable(&p->dst.addr));
 	switch (p->l4[0]) {
 	case 128: /* echo request */
 	case 133: /* router solicitation */
@@ -406,8 +406,8 @@ static void fill_config(SlirpConfig *c, const struct stack_config *config)
 	c->disable_dns = false;
 }
 
-int slirp_gateway_new(struct loop *loop, const struct stack_config *config,
-		      slirp_output_fn *output, void *arg, struct slirp_gateway **out)
+int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slirp_output_fn *output,
+		      void *arg, struct slirp_gateway **out)
 {
 	struct slirp_gateway *g = calloc(1, sizeof(*g));
 	SlirpConfig slirp_config;

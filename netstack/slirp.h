@@ -11,22 +11,22 @@
 #include "netstack/addr.h"
 #include "netstack/frame.h"
 #include "netstack/packet.h"
-#include "netstack/stack.h"
+#include "netstack/stack_config.h"
 
 struct loop;
 struct slirp_gateway;
 
 struct slirp_counters {
-	uint64_t refused;	/* not for the gateway, or not let through */
-	uint64_t too_many;	/* new UDP or ICMP flows above the limit */
-	uint64_t flows;		/* sockets in being now */
+	uint64_t refused;  /* not for the gateway, or not let through */
+	uint64_t too_many; /* new UDP or ICMP flows above the limit */
+	uint64_t flows;	   /* sockets in being now */
 };
 
 /* output gets whole Ethernet frames, in one piece, that may exceed the MTU. */
 typedef void slirp_output_fn(void *arg, struct frame *frame);
 
-int slirp_gateway_new(struct loop *loop, const struct stack_config *config,
-		      slirp_output_fn *output, void *arg, struct slirp_gateway **out);
+int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slirp_output_fn *output,
+		      void *arg, struct slirp_gateway **out);
 void slirp_gateway_free(struct slirp_gateway *gateway); /* accepts NULL */
 void slirp_gateway_input(struct slirp_gateway *gateway, struct frame *frame,
 			 const struct packet *packet);

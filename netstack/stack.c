@@ -46,7 +46,7 @@ struct stack {
 	struct dns_relay *dns;
 	struct slirp_gateway *slirp;
 	struct reassembly reassembly;
-	struct loop_hook flush; /* the last hook: what a round sent goes out */
+	struct loop_hook flush;		   /* the last hook: what a round sent goes out */
 	uint64_t refused[PACKET_N_ERRORS]; /* by enum packet_error */
 	uint64_t other_mac;		   /* not for the host */
 	uint64_t foreign_source;	   /* an address that is no guest's */
@@ -76,9 +76,8 @@ static bool is_guest_address(const struct stack *s, const struct ipaddr *a)
 /* DHCP and duplicate address detection come from nobody yet. */
 static bool may_be_anonymous(const struct packet *p)
 {
-	return ipaddr_is_any(&p->src.addr) &&
-	       (p->kind == PACKET_ARP || p->kind == PACKET_ICMP ||
-		(p->kind == PACKET_UDP && p->dst.port == 67));
+	return ipaddr_is_any(&p->src.addr) && (p->kind == PACKET_ARP || p->kind == PACKET_ICMP ||
+					       (p->kind == PACKET_UDP && p->dst.port == 67));
 }
 
 /* libslirp's scheme, and egress_mac()'s: 52:55 and an IPv4 address, 52:56 and
@@ -111,8 +110,8 @@ static int translate(void *arg, const struct endpoint *dst, struct endpoint *hos
 
 static void receive_tcp(struct stack *s, const struct frame *frame, const struct packet *p)
 {
-	bool is_first_syn = (p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) ==
-			    TCP_FLAG_SYN;
+	bool is_first_syn =
+		(p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) == TCP_FLAG_SYN;
 
 	if (is_first_syn && !engine_knows(s->engine, p))
 		outbound_syn(s->outbound, frame, p);
@@ -309,22 +308,19 @@ int stack_capture(struct stack *s, const char *path)
 	return r;
 }
 
-static const struct ipaddr *gateway_for(const struct stack *s, const struct ipaddr *guest)
-{
-	return ipaddr_is_v4(guest) ? &s->config.gateway4 : &s->config.gateway6;
-}
-
 int stack_dial_tcp(struct stack *s, const struct endpoint *guest, struct stream **out)
 {
+	const struct ipaddr *gateway = egress_gateway(s->egress, ipaddr_is_v4(&guest->addr));
+
 	if (!segment_is_up(s->segment))
 		return -ENETDOWN;
-	return engine_connect(s->engine, gateway_for(s, &guest->addr), guest, out);
+	return engine_connect(s->engine, gateway, guest, out);
 }
 
 int stack_udp_open(struct stack *s, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
-	return udp_table_open(s->udp, gateway_for(s, &guest->addr), guest, owner, arg, out);
+	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
 struct counter_sink {

@@ -7,31 +7,16 @@
  * All on the loop thread. One stack per process: lwIP keeps its state in
  * globals, and stack_new() says -EBUSY to a second one. */
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "netstack/addr.h"
+#include "netstack/stack_config.h"
+#include "netstack/udp_flow.h"
 
 struct link;
 struct loop;
 struct stack;
 struct stream;
-struct udp_flow;
-
-struct stack_config {
-	struct ipaddr network4; /* of prefix4_bits bits */
-	unsigned int prefix4_bits;
-	struct ipaddr gateway4; /* the gateway, and the host's loopback */
-	struct ipaddr dns4;
-	struct ipaddr guest4;  /* the first address that DHCP gives out */
-	struct ipaddr prefix6; /* a /64 */
-	struct ipaddr gateway6;
-	struct ipaddr dns6;
-	uint16_t mtu;		 /* told to guests; 576 to 65520 */
-	bool host_loopback;	 /* guests reach the host's loopback at the gateway */
-	const char *resolv_conf; /* the host's resolvers, read at each query */
-};
 
 /* Lima's: 192.168.5.0/24, guest .15, gateway .2, DNS .3. */
 struct stack_config stack_config_default(void);
@@ -53,20 +38,9 @@ int stack_capture(struct stack *stack, const char *path);
 int stack_dial_tcp(struct stack *stack, const struct endpoint *guest, struct stream **out);
 
 /* A UDP flow from the gateway's address, on a port of its own, to one guest
- * endpoint. Datagrams of 0 to 65507 bytes (65527 over IPv6), whole, in both
- * directions. */
-struct udp_flow_owner {
-	/* One datagram of the guest endpoint; data is valid during the call. */
-	void (*receive)(void *arg, const struct iovec *iov, int n);
-	/* The guest said by ICMP that nobody listens there. */
-	void (*refused)(void *arg);
-};
+ * endpoint. */
 int stack_udp_open(struct stack *stack, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
-/* 0; -EMSGSIZE; -EAGAIN when the link is full or the guest's address is not
- * resolved yet and the datagram was dropped and counted. */
-int udp_flow_send(struct udp_flow *flow, const void *data, size_t len);
-void udp_flow_free(struct udp_flow *flow); /* accepts NULL */
 
 /* All counters that are not zero, one per call, links' first. */
 typedef void stack_counter_fn(void *arg, const char *name, uint64_t value);

@@ -85,7 +85,7 @@ static int choose_port(struct udp_table *t, struct endpoint *gateway, const stru
 	return -EADDRNOTAVAIL;
 }
 
-int udp_table_open(struct udp_table *t, const struct ipaddr *from, const struct endpoint *guest,
+int udp_table_open(struct udp_table *t, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
 	struct udp_flow *f = calloc(1, sizeof(*f));
@@ -95,7 +95,7 @@ int udp_table_open(struct udp_table *t, const struct ipaddr *from, const struct 
 		return -ENOMEM;
 	f->table = t;
 	f->guest = *guest;
-	f->gateway.addr = *from;
+	f->gateway.addr = *egress_gateway(t->egress, ipaddr_is_v4(&guest->addr));
 	f->owner = owner;
 	f->arg = arg;
 	r = choose_port(t, &f->gateway, guest);

@@ -8,7 +8,7 @@
 #include "netstack/addr.h"
 #include "netstack/frame.h"
 #include "netstack/packet.h"
-#include "netstack/stack.h" /* udp_flow_owner */
+#include "netstack/udp_flow.h"
 
 struct egress;
 struct udp_table;
@@ -16,10 +16,9 @@ struct udp_table;
 int udp_table_new(struct egress *egress, struct udp_table **out);
 /* The owners have freed their flows. Accepts NULL. */
 void udp_table_free(struct udp_table *table);
-/* A flow from `from` (the gateway) to a guest; see stack_udp_open(). */
-int udp_table_open(struct udp_table *table, const struct ipaddr *from,
-		   const struct endpoint *guest, const struct udp_flow_owner *owner, void *arg,
-		   struct udp_flow **out);
+/* See stack_udp_open(). */
+int udp_table_open(struct udp_table *table, const struct endpoint *guest,
+		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
 /* A checked datagram of a guest. False if it belongs to no flow. */
 bool udp_table_receive(struct udp_table *table, const struct frame *frame,
 		       const struct packet *packet);

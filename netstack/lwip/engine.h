@@ -24,28 +24,12 @@
 
 #include "netstack/addr.h"
 #include "netstack/frame.h"
+#include "netstack/lwip/engine_owner.h"
 #include "netstack/packet.h"
 
 struct engine;
 struct loop;
 struct stream;
-
-struct engine_owner {
-	/* A packet for dst. refs[0] starts with ETH_HEADER_SIZE bytes to be
-	 * filled in; offload asks for the checksum and perhaps segmentation.
-	 * 0, -EAGAIN (call engine_writable() later), other -errno: dropped. */
-	int (*output)(void *arg, const struct ipaddr *dst, struct frame *frame);
-	/* What the link towards this guest address takes. */
-	bool (*can_segment)(void *arg, const struct ipaddr *dst);
-	/* A guest's connection to dst is established; takes the stream. */
-	void (*accepted)(void *arg, const struct endpoint *guest, const struct endpoint *dst,
-			 struct stream *stream);
-};
-
-struct engine_counters {
-	uint64_t out_of_memory; /* segments not taken from a guest */
-	uint64_t connections;	/* in being now, either direction */
-};
 
 /* -EBUSY when there is one in this process. */
 int engine_new(struct loop *loop, const struct engine_owner *owner, void *arg, struct engine **out);

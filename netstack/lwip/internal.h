@@ -5,7 +5,7 @@
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 #include "netstack/buffer.h"
-#include "netstack/lwip/engine.h"
+#include "netstack/lwip/engine_owner.h"
 #include "netstack/stream.h"
 
 #include <lwip/opt.h>
