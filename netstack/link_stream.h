@@ -12,5 +12,6 @@ struct loop;
  * that answers is not (-EADDRINUSE), nor is any other file (-EEXIST). The file
  * is removed by link_free(). */
 int link_stream_listen(struct loop *loop, const char *path, uint16_t mtu, struct link **out);
-/* Takes a connected stream socket; when the guest goes, the link stays down. */
+/* Takes a connected stream socket, and closes it on error: -EPROTOTYPE for
+ * another type of socket. When the guest goes, the link stays down. */
 int link_stream_from_fd(struct loop *loop, int fd, uint16_t mtu, struct link **out);

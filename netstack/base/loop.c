@@ -10,9 +10,10 @@
 struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare;
-	uv_idle_t idle;	      /* active: the next sleep returns at once */
-	struct list hooks;    /* loop_hook.node */
-	struct list deferred; /* loop_deferred.node */
+	uv_idle_t idle;	       /* active: the sleep returns at once */
+	bool do_not_sleep;     /* asked for since the last sleep */
+	struct list hooks;     /* loop_hook.node */
+	struct list deferred;  /* loop_deferred.node */
 };
 
 struct watch {
@@ -57,24 +58,26 @@ static void run_deferred(struct loop *loop)
 	}
 }
 
+static void on_idle(uv_idle_t *handle)
+{
+	(void)handle; /* being active is its whole purpose */
+}
+
 static void on_prepare(uv_prepare_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	uv_idle_stop(&loop->idle);
 	run_deferred(loop);
 	list_for_each(node, &loop->hooks) {
 		struct loop_hook *hook = container_of(node, struct loop_hook, node);
 
 		hook->fn(hook->arg);
 	}
-	if (!list_empty(&loop->deferred))
-		loop_do_not_sleep(loop);
-}
-
-static void on_idle(uv_idle_t *handle)
-{
-	(void)handle; /* being active is its whole purpose */
+	if (loop->do_not_sleep || !list_empty(&loop->deferred))
+		uv_idle_start(&loop->idle, on_idle);
+	else
+		uv_idle_stop(&loop->idle);
+	loop->do_not_sleep = false;
 }
 
 int loop_new(struct loop **out)
@@ -136,7 +139,7 @@ uint64_t loop_now_ms(struct loop *loop)
 
 void loop_do_not_sleep(struct loop *loop)
 {
-	uv_idle_start(&loop->idle, on_idle);
+	loop->do_not_sleep = true;
 }
 
 void loop_add_hook(struct loop *loop, struct loop_hook *hook)

@@ -28,7 +28,7 @@ int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* Milliseconds of a monotonic clock, as of the start of the round. */
 uint64_t loop_now_ms(struct loop *loop);
-/* The next sleep of this round returns at once. */
+/* The next sleep returns at once, from whatever callback this is called. */
 void loop_do_not_sleep(struct loop *loop);
 
 /* Called before every sleep, in the order added. Embedded by the user. */
