@@ -108,11 +108,12 @@ class Program:
 class Netfwd(Program):
     """netfwd, ready to serve. stop() insists on an orderly end, sanitizers included."""
 
-    def __init__(self, *arguments, prefix=(), pass_fds=()):
+    def __init__(self, *arguments, verb=(), prefix=(), pass_fds=()):
+        """`verb` is what precedes netfwd's options, `prefix` the program that starts netfwd."""
         ready, ready_child = os.pipe()
         # The usual limit of descriptors: netfwd raises it itself or fails the load tests.
-        command = ["prlimit", "--nofile=1024:", *prefix, self.binary(), f"--ready-fd={ready_child}",
-                   *arguments]
+        command = ["prlimit", "--nofile=1024:", *prefix, self.binary(), *verb,
+                   f"--ready-fd={ready_child}", *arguments]
         super().__init__("netfwd " + " ".join(arguments), command,
                          pass_fds=[ready_child, *pass_fds])
         os.close(ready_child)
@@ -125,8 +126,8 @@ class Netfwd(Program):
         return os.environ.get("NETFWD") or str(ROOT / "build/release/bin/netfwd")
 
     @classmethod
-    def start(cls, *arguments, pass_fds=()):
-        self = cls(*arguments, pass_fds=pass_fds)
+    def start(cls, *arguments, **how):
+        self = cls(*arguments, **how)
         if not self.ready:
             self.kill()
             raise RuntimeError(f"netfwd did not become ready:\n{self.log()}")
@@ -186,6 +187,12 @@ class Guest:
         self.output(f"peer serve {port}")
 
 
+def qemu_arguments(boot=""):
+    """What boots the test guest, without any network; `boot` is for its kernel command line."""
+    return subprocess.check_output([ROOT / "tests/guest/qemu-args", boot], text=True,
+                                   timeout=10).splitlines()
+
+
 class QemuGuest(Guest):
     """A virtual machine with one network card, controlled over a virtio-serial port.
 
@@ -210,8 +217,7 @@ class QemuGuest(Guest):
                 + path)
 
     def start(self):
-        arguments = subprocess.check_output([ROOT / "tests/guest/qemu-args", self.boot],
-                                            text=True, timeout=10).splitlines()
+        arguments = qemu_arguments(self.boot)
         self.control, child = socket.socketpair()
         self.control.settimeout(BOOT_TIMEOUT)
         self.replies = self.control.makefile("rb")
