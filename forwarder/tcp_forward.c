@@ -183,17 +183,18 @@ static void on_done(void *arg, const struct relay_result *result)
 	connection_free(c);
 }
 
+/* Takes host. */
 static int join(struct connection *c, struct stream *host)
 {
 	struct tcp_forward *f = c->forward;
-	struct stream *guest;
-	int r = f->dialer.dial(f->dialer.arg, &guest);
+	struct stream *ends[2] = { host, NULL };
+	int r = f->dialer.dial(f->dialer.arg, &ends[1]);
 
 	if (r < 0) {
 		host->ops->reset(host);
 		return r;
 	}
-	return relay_new(host, guest, on_done, c, &c->relay);
+	return relay_new(f->loop, ends, on_done, c, &c->relay);
 }
 
 /* A plain close() would look like an empty answer. */
