@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What happens to forwards, for whoever follows the log: one structured line
+ * each, emitted after the fact. Keys: protocol, host, guest, and error. */
+#include "forwarder/forward_spec.h"
+#include "netstack/addr.h"
+
+/* One port of the host and where it leads. */
+struct forward_route {
+	enum forward_proto proto;
+	struct endpoint host;
+	struct endpoint guest;
+};
+
+/* The host port is open; connections are accepted. */
+void event_forwarding(const struct forward_route *route);
+/* It was asked for and is not opened; why says by what decision. */
+void event_not_forwarding(const struct forward_route *route, const char *why);
+/* The host port was open and is closed. */
+void event_stopping(const struct forward_route *route);
+/* The host port could not be opened. */
+void event_failed(const struct forward_route *route, const char *error);

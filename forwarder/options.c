@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum option_id {
+	OPT_STREAM = 256, /* above every short option */
+	OPT_DGRAM,
+	OPT_FD,
+	OPT_NETNS,
+	OPT_IFNAME,
+	OPT_FORWARD,
+	OPT_MTU,
+	OPT_NETWORK,
+	OPT_NO_HOST_LOOPBACK,
+	OPT_PCAP,
+	OPT_LOG_JSON,
+	OPT_READY_FD,
+	OPT_HELP,
+	OPT_VERSION,
+};
+
+static const struct option long_options[] = {
+	{ "stream", required_argument, NULL, OPT_STREAM },
+	{ "dgram", required_argument, NULL, OPT_DGRAM },
+	{ "fd", required_argument, NULL, OPT_FD },
+	{ "netns", required_argument, NULL, OPT_NETNS },
+	{ "ifname", required_argument, NULL, OPT_IFNAME },
+	{ "forward", required_argument, NULL, OPT_FORWARD },
+	{ "mtu", required_argument, NULL, OPT_MTU },
+	{ "network", required_argument, NULL, OPT_NETWORK },
+	{ "no-host-loopback", no_argument, NULL, OPT_NO_HOST_LOOPBACK },
+	{ "pcap", required_argument, NULL, OPT_PCAP },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "log-json", no_argument, NULL, OPT_LOG_JSON },
+	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char help_text[] =
+	"Usage: netfwd [OPTION]...\n"
+	"       netfwd qemu [OPTION]... [--] QEMU-PROGRAM [ARGUMENT]...\n"
+	"\n"
+	"A network for one virtual machine or namespace, without privileges on the\n"
+	"host, and the guest's ports on the host's addresses. Without a guest option\n"
+	"netfwd serves a socket of the user and prints the arguments for QEMU.\n"
+	"\n"
+	"The guest, one of:\n"
+	"  --stream PATH      listen on a UNIX socket for QEMU's -netdev stream\n"
+	"  --dgram PATH       a UNIX datagram socket, for -netdev dgram and vfkit\n"
+	"  --fd N             an inherited socket, stream or datagram\n"
+	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
+	"    --ifname NAME    the interface made inside it (default eth0)\n"
+	"  qemu ...           start QEMU, connected, and end with it\n"
+	"\n"
+	"Forwards:\n"
+	"  --forward PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
+	"                     PROTO is tcp or udp, a port may be a range A-B; may be\n"
+	"                     given any number of times\n"
+	"\n"
+	"Network:\n"
+	"  --mtu N            1280 to 65520 (default 65520)\n"
+	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24)\n"
+	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
+	"\n"
+	"Other:\n"
+	"  --pcap FILE        write the guest's frames to FILE\n"
+	"  -v, --verbose      say more: -v events, -vv connections, -vvv frames\n"
+	"  --log-json         log lines and events as JSON objects\n"
+	"  --ready-fd N       write 1 to descriptor N once all is set up, and close it\n"
+	"  --help, --version\n"
+	"\n"
+	"Examples:\n"
+	"  netfwd --forward tcp:8080:80\n"
+	"  netfwd --netns 4711 --forward tcp:127.0.0.1:9000-9010:9000-9010\n"
+	"  netfwd qemu --forward tcp:[::1]:8080:80 --forward udp:5353:53 -- \\\n"
+	"      qemu-system-x86_64 -m 1G -drive file=disk.qcow2\n"
+	"\n"
+	"netfwd(1) has the details.\n";
+
+/* What is needed while parsing and not afterwards. */
+struct parser {
+	struct options *o;
+	char *error;
+	const char *link_option; /* the first that chose a guest link */
+	const char **forward_texts; /* of o->forwards, for messages */
+};
+
+__attribute__((format(printf, 2, 3)))
+static int bad(struct parser *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(p->error, OPTIONS_ERROR_SIZE, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* A decimal number without sign or blanks; -1 if it is none or above max. */
+static long parse_number(const char *text, long max)
+{
+	size_t len = strspn(text, "0123456789");
+	long value;
+
+	if (len == 0 || len > 9 || text[len])
+		return -1;
+	value = strtol(text, NULL, 10);
+	return value > max ? -1 : value;
+}
+
+static int choose_link(struct parser *p, const char *option, enum options_link link)
+{
+	if (p->link_option)
+		return bad(p, "%s and %s were both given, but one netfwd serves one guest; "
+			      "start another netfwd for the second", p->link_option, option);
+	p->link_option = option;
+	p->o->link = link;
+	return 0;
+}
+
+static int parse_link_path(struct parser *p, const char *option, enum options_link link)
+{
+	size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+	if (choose_link(p, option, link) < 0)
+		return -EINVAL;
+	if (!*optarg || strlen(optarg) > max)
+		return bad(p, "%s: the path of a UNIX socket has 1 to %zu characters, "
+			      "this one %zu", option, max, strlen(optarg));
+	p->o->link_path = optarg;
+	return 0;
+}
+
+static int parse_fd(struct parser *p, const char *option, int *out)
+{
+	long fd = parse_number(optarg, INT32_MAX);
+
+	if (fd < 3)
+		return bad(p, "%s %s: must be the number of an inherited descriptor, 3 or above",
+			   option, optarg);
+	*out = (int)fd;
+	return 0;
+}
+
+static int parse_ifname(struct parser *p)
+{
+	if (!*optarg || strlen(optarg) >= IFNAMSIZ || strpbrk(optarg, "/: \t\n") ||
+	    strcmp(optarg, ".") == 0 || strcmp(optarg, "..") == 0)
+		return bad(p, "--ifname %s: an interface's name has 1 to %d characters, "
+			      "none of them a slash, colon or blank", optarg, IFNAMSIZ - 1);
+	p->o->ifname = optarg;
+	return 0;
+}
+
+static int parse_mtu(struct parser *p)
+{
+	long mtu = parse_number(optarg, OPTIONS_MTU_MAX);
+
+	if (mtu < OPTIONS_MTU_MIN)
+		return bad(p, "--mtu %s: must be %d (the least that IPv6 allows) to %d", optarg,
+			   OPTIONS_MTU_MIN, OPTIONS_MTU_MAX);
+	p->o->mtu = (uint16_t)mtu;
+	return 0;
+}
+
+/* The gateway is .2, DNS .3 and the guest .15 of it, so /27 is the least. */
+static int parse_network(struct parser *p)
+{
+	static const struct ipaddr v4_any = IPADDR_V4(0, 0, 0, 0);
+	const char *slash = strchr(optarg, '/');
+	char text[ADDR_TEXT_SIZE];
+	struct ipaddr addr, host_bits;
+	long bits = slash ? parse_number(slash + 1, 27) : -1;
+
+	if (bits < 8 || slash - optarg >= ADDR_TEXT_SIZE)
+		return bad(p, "--network %s: must be an IPv4 network such as 192.168.5.0/24, "
+			      "/8 to /27", optarg);
+	(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - optarg), optarg);
+	if (ipaddr_parse(text, &addr) < 0 || !ipaddr_is_v4(&addr) || !ipaddr_is_dialable(&addr))
+		return bad(p, "--network %s: \"%s\" is not the IPv4 address of a network of "
+			      "guests; try 192.168.5.0/24", optarg, text);
+	host_bits = addr;
+	for (long bit = 0; bit < bits; bit++)
+		host_bits.b[12 + bit / 8] &= (uint8_t)~(0x80U >> bit % 8);
+	if (!ipaddr_equal(&host_bits, &v4_any))
+		return bad(p, "--network %s: the address has bits set beyond its first %ld",
+			   optarg, bits);
+	p->o->network4 = addr;
+	p->o->prefix4_bits = (unsigned int)bits;
+	return 0;
+}
+
+static int parse_forward(struct parser *p)
+{
+	struct options *o = p->o;
+	char why[FORWARD_SPEC_ERROR_SIZE];
+	struct forward_spec spec;
+
+	if (forward_spec_parse(optarg, &spec, why) < 0)
+		return bad(p, "--forward %.120s: %s", optarg, why);
+	o->forwards[o->n_forwards] = spec;
+	p->forward_texts[o->n_forwards] = optarg;
+	o->n_forwards++;
+	return 0;
+}
+
+/* One option, its argument in optarg. */
+static int take_option(struct parser *p, int option)
+{
+	struct options *o = p->o;
+
+	switch (option) {
+	case OPT_STREAM:
+		return parse_link_path(p, "--stream", OPTIONS_LINK_STREAM);
+	case OPT_DGRAM:
+		return parse_link_path(p, "--dgram", OPTIONS_LINK_DGRAM);
+	case OPT_FD:
+		if (choose_link(p, "--fd", OPTIONS_LINK_FD) < 0)
+			return -EINVAL;
+		return parse_fd(p, "--fd", &o->link_fd);
+	case OPT_NETNS:
+		o->netns = optarg;
+		if (!*optarg)
+			return bad(p, "--netns: a name, a path or a process id is missing");
+		return choose_link(p, "--netns", OPTIONS_LINK_NETNS);
+	case OPT_IFNAME:
+		return parse_ifname(p);
+	case OPT_FORWARD:
+		return parse_forward(p);
+	case OPT_MTU:
+		return parse_mtu(p);
+	case OPT_NETWORK:
+		return parse_network(p);
+	case OPT_NO_HOST_LOOPBACK:
+		o->host_loopback = false;
+		return 0;
+	case OPT_PCAP:
+		o->pcap_path = optarg;
+		return 0;
+	case 'v':
+		o->verbosity++;
+		return 0;
+	case OPT_LOG_JSON:
+		o->log_json = true;
+		return 0;
+	case OPT_READY_FD:
+		return parse_fd(p, "--ready-fd", &o->ready_fd);
+	case OPT_HELP:
+		o->action = OPTIONS_HELP;
+		return 0;
+	case OPT_VERSION:
+		o->action = OPTIONS_VERSION;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* What getopt_long() did not understand: word is the argument it read. */
+static int bad_option(struct parser *p, int result, const char *word)
+{
+	if (result == ':')
+		return bad(p, "%s needs a value; see netfwd --help", word);
+	if (strncmp(word, "--", 2) != 0)
+		return bad(p, "unknown option -%c; see netfwd --help", optopt);
+	for (const struct option *known = long_options; known->name; known++) {
+		size_t len = strlen(known->name);
+
+		if (strncmp(word + 2, known->name, len) == 0 && word[2 + len] == '=')
+			return bad(p, "--%s takes no value", known->name);
+	}
+	return bad(p, "unknown option %s; see netfwd --help", word);
+}
+
+static int read_options(struct parser *p, int argc, char *const argv[])
+{
+	int option, r;
+
+	optind = 0; /* glibc: start afresh */
+	opterr = 0;
+	for (;;) {
+		int word = optind ? optind : 1;
+
+		/* "+": stop at the first argument that is no option, QEMU's;
+		 * ":": tell a missing value from an unknown option. */
+		option = getopt_long(argc, argv, "+:v", long_options, NULL);
+		if (option == -1)
+			return 0;
+		if (option == '?' || option == ':')
+			return bad_option(p, option, argv[word]);
+		r = take_option(p, option);
+		if (r < 0 || p->o->action != OPTIONS_RUN)
+			return r;
+	}
+}
+
+static int check_rest(struct parser *p, char *const rest[])
+{
+	if (p->o->link == OPTIONS_LINK_QEMU) {
+		if (!rest[0])
+			return bad(p, "QEMU's command is missing; for example: netfwd qemu "
+				      "-- qemu-system-x86_64 -m 1G disk.qcow2");
+		p->o->qemu_argv = rest;
+		return 0;
+	}
+	if (rest[0])
+		return bad(p, "unexpected argument \"%s\"; to start QEMU, write: "
+			      "netfwd qemu [OPTION]... -- %s ...", rest[0], rest[0]);
+	return 0;
+}
+
+static int check_forwards(struct parser *p)
+{
+	const struct options *o = p->o;
+
+	for (unsigned int i = 0; i < o->n_forwards; i++) {
+		for (unsigned int j = 0; j < i; j++) {
+			uint16_t port;
+
+			if (forward_spec_overlap(&o->forwards[i], &o->forwards[j], &port))
+				return bad(p, "--forward %s and --forward %s both take %s port "
+					      "%u of the host; give one of them another port",
+					   p->forward_texts[j], p->forward_texts[i],
+					   forward_proto_name(o->forwards[i].proto), port);
+		}
+	}
+	return 0;
+}
+
+static int check_together(struct parser *p)
+{
+	struct options *o = p->o;
+
+	if (o->ifname && o->link != OPTIONS_LINK_NETNS)
+		return bad(p, "--ifname names the interface that --netns makes; "
+			      "give --netns too, or leave it out");
+	if (!o->ifname)
+		o->ifname = "eth0";
+	if (o->link == OPTIONS_LINK_FD && o->ready_fd == o->link_fd)
+		return bad(p, "--fd and --ready-fd are both %d; they are two descriptors",
+			   o->link_fd);
+	return check_forwards(p);
+}
+
+static int parse(struct parser *p, int argc, char *const argv[])
+{
+	if (argc > 1 && strcmp(argv[1], "qemu") == 0) {
+		p->link_option = "netfwd qemu";
+		p->o->link = OPTIONS_LINK_QEMU;
+		argc--;
+		argv++;
+	}
+	if (read_options(p, argc, argv) < 0)
+		return -EINVAL;
+	if (p->o->action != OPTIONS_RUN)
+		return 0;
+	if (check_rest(p, argv + optind) < 0)
+		return -EINVAL;
+	return check_together(p);
+}
+
+int options_parse(int argc, char *const argv[], struct options *out,
+		  char error[static OPTIONS_ERROR_SIZE])
+{
+	struct options o = {
+		.link_fd = -1,
+		.mtu = OPTIONS_MTU_MAX,
+		.host_loopback = true,
+		.ready_fd = -1,
+	};
+	struct parser p = { .o = &o, .error = error };
+	int r = -ENOMEM;
+
+	/* There cannot be more forwards than arguments. */
+	o.forwards = calloc((size_t)argc + 1, sizeof(*o.forwards));
+	p.forward_texts = calloc((size_t)argc + 1, sizeof(*p.forward_texts));
+	if (o.forwards && p.forward_texts)
+		r = parse(&p, argc, argv);
+	else
+		(void)bad(&p, "out of memory");
+	free(p.forward_texts);
+	if (r < 0)
+		options_deinit(&o);
+	else
+		*out = o;
+	return r;
+}
+
+void options_deinit(struct options *options)
+{
+	free(options->forwards);
+	options->forwards = NULL;
+}
+
+const char *options_help(void)
+{
+	return help_text;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The command line as plain data. Everything that can be judged without
+ * touching the system is judged here, so that a struct options that came out of
+ * options_parse() is free of contradictions. Strings point into argv. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "forwarder/forward_spec.h"
+#include "netstack/addr.h"
+
+enum options_action {
+	OPTIONS_RUN,
+	OPTIONS_HELP,
+	OPTIONS_VERSION,
+};
+
+/* Where the guest's frames come from. */
+enum options_link {
+	OPTIONS_LINK_USER,   /* nothing given: the per-user socket */
+	OPTIONS_LINK_STREAM, /* link_path */
+	OPTIONS_LINK_DGRAM,  /* link_path */
+	OPTIONS_LINK_FD,     /* link_fd */
+	OPTIONS_LINK_NETNS,  /* netns, ifname */
+	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
+};
+
+#define OPTIONS_MTU_MIN 1280 /* IPv6's, RFC 8200 section 5 */
+#define OPTIONS_MTU_MAX 65520
+
+struct options {
+	enum options_action action;
+	enum options_link link;
+	const char *link_path;
+	int link_fd;
+	const char *netns;
+	const char *ifname;
+	char *const *qemu_argv; /* ends with NULL, as main()'s */
+
+	struct forward_spec *forwards; /* n_forwards of them */
+	unsigned int n_forwards;
+
+	uint16_t mtu;
+	struct ipaddr network4; /* --network, with prefix4_bits; :: = the default */
+	unsigned int prefix4_bits;
+	bool host_loopback;
+	const char *pcap_path; /* NULL: no capture */
+
+	unsigned int verbosity; /* how many -v */
+	bool log_json;
+	int ready_fd; /* -1: nobody waits */
+};
+
+#define OPTIONS_ERROR_SIZE 512
+
+/* 0; -EINVAL with one line that says what is wrong and what to do; -ENOMEM.
+ * *out is only to be freed after 0. argv may be reordered, as by getopt(3). */
+int options_parse(int argc, char *const argv[], struct options *out,
+		  char error[static OPTIONS_ERROR_SIZE]);
+void options_deinit(struct options *options);
+
+const char *options_help(void);

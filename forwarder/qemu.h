@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* `netfwd qemu`: QEMU as a child process, connected to us by a socketpair.
+ *
+ * A socketpair and not a socket file: QEMU outlives every reboot of its guest
+ * and we end with QEMU, so nobody ever connects a second time, and no file is
+ * left behind. QEMU finds its end by number, inherited; it keeps the number it
+ * has here, so that it cannot collide with descriptors that the user passes to
+ * QEMU through us. */
+#include <stdint.h>
+
+struct loop;
+struct qemu;
+
+struct qemu_config {
+	char *const *argv; /* the user's; argv[0] is QEMU */
+	uint16_t mtu;
+	void (*on_exit)(void *arg, int status);
+	void *arg;
+};
+
+/* Reads the user's arguments and makes the connection; nothing runs yet. Our
+ * end of it, a stream socket for link_stream_from_fd(), is the caller's.
+ * -EINVAL for arguments that cannot be used, after one line that says why;
+ * -errno. */
+int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd,
+	     struct qemu **out);
+/* 0 or -errno of starting; config.on_exit follows some time after 0. */
+int qemu_start(struct qemu *qemu);
+/* Asks QEMU to end, by SIGTERM, and after five seconds insists. */
+void qemu_stop(struct qemu *qemu);
+/* When QEMU has ended, or was never started, or the loop does not run any more:
+ * then QEMU is killed. Accepts NULL. */
+void qemu_free(struct qemu *qemu);

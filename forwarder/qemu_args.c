@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/qemu_args.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int qemu_version_parse(const char *text, struct qemu_version *out)
+{
+	static const char before[] = "version ";
+	const char *at = strstr(text, before);
+	struct qemu_version v;
+
+	if (!at || sscanf(at + sizeof(before) - 1, "%3u.%3u", &v.major, &v.minor) != 2)
+		return -EINVAL;
+	*out = v;
+	return 0;
+}
+
+const char *qemu_reconnect_option(const struct qemu_version *version)
+{
+	if (version->major > 9 || (version->major == 9 && version->minor >= 2))
+		return ",reconnect-ms=500";
+	return version->major >= 8 ? ",reconnect=1" : "";
+}
+
+struct mac qemu_mac(const char *name, size_t len)
+{
+	/* 52: locally administered, for one host. FNV-1a, so that the address
+	 * is the same in every run. */
+	struct mac mac = { { 0x52, 0x4e, 0x46 } };
+	uint32_t h = 0x811c9dc5;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ (uint8_t)name[i]) * 0x01000193;
+	mac.b[3] = (uint8_t)(h >> 24 ^ h);
+	mac.b[4] = (uint8_t)(h >> 16);
+	mac.b[5] = (uint8_t)(h >> 8);
+	return mac;
+}
+
+__attribute__((format(printf, 2, 3)))
+static int put_arg(char *out, const char *fmt, ...)
+{
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(out, QEMU_ARG_SIZE, fmt, ap);
+	va_end(ap);
+	return len < 0 || len >= QEMU_ARG_SIZE ? -ENAMETOOLONG : 0;
+}
+
+/* A comma in a value is written twice. */
+static int escape(const char *text, char *out, size_t size)
+{
+	size_t n = 0;
+
+	for (; *text; text++) {
+		if (n + 3 > size)
+			return -ENAMETOOLONG;
+		out[n++] = *text;
+		if (*text == ',')
+			out[n++] = ',';
+	}
+	out[n] = '\0';
+	return 0;
+}
+
+int qemu_netdev_fd(int fd, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "stream,id=" QEMU_NETDEV_ID ",server=off,addr.type=fd,addr.str=%d", fd);
+}
+
+int qemu_netdev_stream(const char *path, const struct qemu_version *version,
+		       char out[static QEMU_ARG_SIZE])
+{
+	char escaped[256];
+
+	if (escape(path, escaped, sizeof(escaped)) < 0)
+		return -ENAMETOOLONG;
+	return put_arg(out, "stream,id=" QEMU_NETDEV_ID ",server=off,addr.type=unix,addr.path=%s%s",
+		       escaped, qemu_reconnect_option(version));
+}
+
+int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE])
+{
+	char escaped[256];
+
+	if (escape(path, escaped, sizeof(escaped)) < 0)
+		return -ENAMETOOLONG;
+	return put_arg(out, "dgram,id=" QEMU_NETDEV_ID ",local.type=unix,local.path=%s.qemu,"
+			    "remote.type=unix,remote.path=%s", escaped, escaped);
+}
+
+int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
+		char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "%s,netdev=" QEMU_NETDEV_ID ",mac=%02x:%02x:%02x:%02x:%02x:%02x,"
+			    "host_mtu=%u", model, mac->b[0], mac->b[1], mac->b[2], mac->b[3],
+		       mac->b[4], mac->b[5], mtu);
+}
+
+/* The value of key in "a,key=value,b" or in JSON, up to the comma or quote. */
+static const char *find_value(const char *list, const char *key, size_t *len)
+{
+	size_t key_len = strlen(key);
+
+	for (const char *at = list; at; at = strchr(at, ',')) {
+		at += strspn(at, ",{ \"");
+		if (strncmp(at, key, key_len) != 0)
+			continue;
+		at += key_len;
+		at += strspn(at, "\"");
+		at += strspn(at, " ");
+		if (*at != '=' && *at != ':')
+			continue;
+		at++;
+		at += strspn(at, " \"");
+		*len = strcspn(at, ",\"}");
+		return at;
+	}
+	return NULL;
+}
+
+static bool has_value(const char *list, const char *key, const char *value)
+{
+	size_t len;
+	const char *found = find_value(list, key, &len);
+
+	return found && len == strlen(value) && strncmp(found, value, len) == 0;
+}
+
+/* QEMU takes one dash or two. */
+static bool is_option(const char *arg, const char *name)
+{
+	if (arg[0] != '-')
+		return false;
+	arg += arg[1] == '-' ? 2 : 1;
+	return strcmp(arg, name) == 0;
+}
+
+static bool is_machine(const char *value, const char *machine)
+{
+	size_t len = strlen(machine);
+
+	if (has_value(value, "type", machine))
+		return true;
+	return strncmp(value, machine, len) == 0 && (value[len] == ',' || value[len] == '\0');
+}
+
+/* Where virtio devices are not on PCI. */
+static const char *program_model(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+	const char *name = slash ? slash + 1 : program;
+
+	return strcmp(name, "qemu-system-s390x") == 0 ? "virtio-net-ccw" : "virtio-net-pci";
+}
+
+static void set_name(struct qemu_guest *guest, const char *value)
+{
+	const char *named = find_value(value, "guest", &guest->name_len);
+
+	guest->name = named ? named : value;
+	if (!named)
+		guest->name_len = strcspn(value, ",");
+}
+
+static int read_option(const char *option, const char *value, struct qemu_guest *guest,
+		       char *error)
+{
+	if (is_option(option, "netdev") && has_value(value, "id", QEMU_NETDEV_ID)) {
+		(void)snprintf(error, QEMU_ERROR_SIZE,
+			       "QEMU's arguments have a -netdev with id=%s already; that is the "
+			       "one netfwd adds: take it out, or name it otherwise",
+			       QEMU_NETDEV_ID);
+		return -EINVAL;
+	}
+	if (is_option(option, "device") && has_value(value, "netdev", QEMU_NETDEV_ID))
+		guest->has_device = true;
+	if ((is_option(option, "M") || is_option(option, "machine")) &&
+	    is_machine(value, "microvm"))
+		guest->model = "virtio-net-device";
+	/* A UUID is meant to tell machines apart, so it goes before a name. */
+	if (is_option(option, "uuid")) {
+		guest->name = value;
+		guest->name_len = strlen(value);
+		guest->has_uuid = true;
+	} else if (is_option(option, "name") && !guest->has_uuid) {
+		set_name(guest, value);
+	}
+	return 0;
+}
+
+int qemu_args_read(char *const argv[], struct qemu_guest *out,
+		   char error[static QEMU_ERROR_SIZE])
+{
+	struct qemu_guest guest = { .model = program_model(argv[0]), .name = "" };
+
+	for (char *const *arg = argv + 1; *arg; arg++) {
+		if (is_option(*arg, "daemonize")) {
+			(void)snprintf(error, QEMU_ERROR_SIZE,
+				       "QEMU's -daemonize cannot be used: netfwd ends with QEMU, "
+				       "and would not see it; run netfwd itself in the background");
+			return -EINVAL;
+		}
+		if (arg[1] && read_option(arg[0], arg[1], &guest, error) < 0)
+			return -EINVAL;
+	}
+	*out = guest;
+	return 0;
+}
+
+int shell_quote(const char *text, char *out, size_t size)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_-+=:,./@%";
+	size_t n = 0;
+
+	if (*text && text[strspn(text, plain)] == '\0')
+		return snprintf(out, size, "%s", text) < (int)size ? 0 : -ENAMETOOLONG;
+	if (size < 3)
+		return -ENAMETOOLONG;
+	out[n++] = '\'';
+	for (; *text; text++) {
+		if (n + 6 > size)
+			return -ENAMETOOLONG;
+		if (*text == '\'') {
+			memcpy(out + n, "'\\''", 4);
+			n += 4;
+		} else {
+			out[n++] = *text;
+		}
+	}
+	out[n++] = '\'';
+	out[n] = '\0';
+	return 0;
+}

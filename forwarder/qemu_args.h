@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* QEMU's command line: the arguments that connect a guest to netfwd. Pure. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "netstack/addr.h"
+
+#define QEMU_NETDEV_ID "netfwd0"
+#define QEMU_ERROR_SIZE 256
+#define QEMU_ARG_SIZE 640
+
+/* 7.2 is { 7, 2 }; all zero when it is not known. */
+struct qemu_version {
+	unsigned int major, minor;
+};
+
+/* From the first line of `qemu-system-... --version`. 0 or -EINVAL. */
+int qemu_version_parse(const char *text, struct qemu_version *out);
+/* What makes QEMU's -netdev stream connect again when netfwd was restarted:
+ * ",reconnect-ms=500", ",reconnect=1", or "" before 8.0 and when not known. */
+const char *qemu_reconnect_option(const struct qemu_version *version);
+
+/* Locally administered, and the same for the same name. */
+struct mac qemu_mac(const char *name, size_t len);
+
+/* -netdev's argument. Commas in a path are doubled, as QEMU wants them. */
+int qemu_netdev_fd(int fd, char out[static QEMU_ARG_SIZE]);
+int qemu_netdev_stream(const char *path, const struct qemu_version *version,
+		       char out[static QEMU_ARG_SIZE]);
+/* QEMU's own end is path.qemu. */
+int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE]);
+/* -device's argument: a virtio NIC on the bus that the machine has. host_mtu
+ * is what lets the guest's NIC take frames of that size. */
+int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
+		char out[static QEMU_ARG_SIZE]);
+
+/* What the user's command line (argv[0] is QEMU) says of the guest. */
+struct qemu_guest {
+	const char *model; /* of the virtio NIC for this machine */
+	const char *name;  /* -uuid's or -name's, of name_len characters; or "" */
+	size_t name_len;
+	bool has_uuid;
+	bool has_device;   /* one for QEMU_NETDEV_ID is there already */
+};
+
+/* 0; -EINVAL with a line that says what cannot stay as it is. */
+int qemu_args_read(char *const argv[], struct qemu_guest *out,
+		   char error[static QEMU_ERROR_SIZE]);
+
+/* Quotes text for a POSIX shell where it needs that. 0 or -ENAMETOOLONG. */
+int shell_quote(const char *text, char *out, size_t size);

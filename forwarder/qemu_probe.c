@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/qemu_probe.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define PATIENCE_MS 2000
+
+static int spawn(const char *program, int output, pid_t *pid)
+{
+	char version[] = "--version";
+	char *argv[] = { (char *)(uintptr_t)program, version, NULL };
+	posix_spawn_file_actions_t actions;
+	int r = posix_spawn_file_actions_init(&actions);
+
+	if (r)
+		return -r;
+	r = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (!r)
+		r = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+	if (!r)
+		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
+						     O_WRONLY, 0);
+	if (!r)
+		r = posix_spawnp(pid, program, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Reads until the end or until the buffer is full. 0 or -errno. */
+static int read_all(int fd, char *text, size_t size)
+{
+	int64_t deadline = now_ms() + PATIENCE_MS;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	size_t len = 0;
+
+	while (len + 1 < size) {
+		int64_t left = deadline - now_ms();
+		ssize_t n;
+
+		if (left <= 0 || poll(&p, 1, (int)left) <= 0)
+			return -ETIMEDOUT;
+		n = read(fd, text + len, size - 1 - len);
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+	}
+	text[len] = '\0';
+	return 0;
+}
+
+int qemu_probe_version(const char *program, struct qemu_version *out)
+{
+	char text[256];
+	int pipe_fds[2], r;
+	pid_t pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	r = spawn(program, pipe_fds[1], &pid);
+	close(pipe_fds[1]);
+	if (r == 0) {
+		r = read_all(pipe_fds[0], text, sizeof(text));
+		(void)kill(pid, SIGKILL); /* it has answered, or never will */
+		(void)waitpid(pid, NULL, 0);
+	}
+	close(pipe_fds[0]);
+	return r < 0 ? r : qemu_version_parse(text, out);
+}

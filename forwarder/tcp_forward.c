@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/tcp_forward.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "forwarder/listen_socket.h"
+#include "netstack/base/list.h"
+#include "netstack/base/log.h"
+#include "netstack/base/loop.h"
+#include "netstack/relay.h"
+#include "netstack/stream.h"
+#include "netstack/stream_fd.h"
+
+/* Connections taken in one round of the loop, so that a flood of them does not
+ * hold up those that are open. */
+#define ACCEPTS_PER_ROUND 64
+/* Long enough to cost nothing, short enough not to be noticed by a client. */
+#define ACCEPT_PAUSE_MS 100
+
+struct tcp_forward {
+	struct loop *loop;
+	struct endpoint host;
+	char name[ADDR_TEXT_SIZE]; /* of host, for logs */
+	struct tcp_dialer dialer;
+	int fd;
+	struct watch *watch;
+	struct timer *resume;
+	bool is_short; /* out of descriptors or memory, and said so */
+	struct list connections; /* connection.node */
+	unsigned int n_connections;
+	struct tcp_forward_counters counters;
+};
+
+struct connection {
+	struct list node; /* tcp_forward.connections */
+	struct tcp_forward *forward;
+	struct endpoint client;
+	struct relay *relay;
+};
+
+static void on_acceptable(void *arg, unsigned int events);
+
+static void on_resume(void *arg)
+{
+	struct tcp_forward *f = arg;
+
+	watch_want(f->watch, LOOP_READ);
+}
+
+static int open_socket(struct tcp_forward *f, const struct endpoint *host)
+{
+	int r;
+
+	f->fd = listen_socket_bind(FORWARD_TCP, host);
+	if (f->fd < 0)
+		return f->fd;
+	r = listen_socket_address(f->fd, &f->host);
+	if (r < 0)
+		return r;
+	endpoint_format(&f->host, f->name);
+	r = timer_new(f->loop, on_resume, f, &f->resume);
+	if (r < 0)
+		return r;
+	return watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
+}
+
+int tcp_forward_new(struct loop *loop, const struct endpoint *host,
+		    const struct tcp_dialer *dialer, struct tcp_forward **out)
+{
+	struct tcp_forward *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return -ENOMEM;
+	f->loop = loop;
+	f->dialer = *dialer;
+	list_init(&f->connections);
+	r = open_socket(f, host);
+	if (r < 0) {
+		tcp_forward_free(f);
+		return r;
+	}
+	*out = f;
+	return 0;
+}
+
+int tcp_forward_start(struct tcp_forward *f)
+{
+	if (listen(f->fd, SOMAXCONN) < 0)
+		return -errno;
+	watch_want(f->watch, LOOP_READ);
+	return 0;
+}
+
+void tcp_forward_stop(struct tcp_forward *f)
+{
+	watch_free(f->watch);
+	f->watch = NULL;
+	timer_free(f->resume);
+	f->resume = NULL;
+	if (f->fd >= 0)
+		close(f->fd);
+	f->fd = -1;
+}
+
+static void connection_free(struct connection *c)
+{
+	list_unlink(&c->node);
+	c->forward->n_connections--;
+	relay_free(c->relay);
+	free(c);
+}
+
+void tcp_forward_free(struct tcp_forward *f)
+{
+	if (!f)
+		return;
+	tcp_forward_stop(f);
+	list_for_each(node, &f->connections)
+		connection_free(container_of(node, struct connection, node));
+	free(f);
+}
+
+const struct endpoint *tcp_forward_host(const struct tcp_forward *f)
+{
+	return &f->host;
+}
+
+unsigned int tcp_forward_n_connections(const struct tcp_forward *f)
+{
+	return f->n_connections;
+}
+
+const struct tcp_forward_counters *tcp_forward_counters(const struct tcp_forward *f)
+{
+	return &f->counters;
+}
+
+static void count_end(struct tcp_forward_counters *n, const struct relay_result *result)
+{
+	n->to_guest_bytes += result->a_to_b_bytes;
+	n->to_host_bytes += result->b_to_a_bytes;
+	if (result->end == RELAY_END_CLOSED)
+		n->closed++;
+	else if (result->end == RELAY_END_B_BROKE && result->error == -ECONNREFUSED)
+		n->refused++;
+	else
+		n->broken++;
+}
+
+static const char *end_text(const struct relay_result *result)
+{
+	switch (result->end) {
+	case RELAY_END_CLOSED:
+		return "closed";
+	case RELAY_END_A_BROKE:
+		return "broken by the client";
+	case RELAY_END_B_BROKE:
+		return "broken by the guest";
+	}
+	return "";
+}
+
+static void on_done(void *arg, const struct relay_result *result)
+{
+	struct connection *c = arg;
+	char client[ADDR_TEXT_SIZE];
+
+	count_end(&c->forward->counters, result);
+	log_debug("tcp %s: connection of %s %s%s%s; %" PRIu64 " bytes to the guest, %" PRIu64
+		  " back", c->forward->name, endpoint_format(&c->client, client),
+		  end_text(result), result->error ? ": " : "",
+		  result->error ? strerror(-result->error) : "",
+		  result->a_to_b_bytes, result->b_to_a_bytes);
+	c->relay = NULL; /* gone by itself */
+	connection_free(c);
+}
+
+/* Takes host. */
+static int join(struct connection *c, struct stream *host)
+{
+	struct tcp_forward *f = c->forward;
+	struct stream *ends[2] = { host, NULL };
+	int r = f->dialer.dial(f->dialer.arg, &ends[1]);
+
+	if (r < 0) {
+		host->ops->reset(host);
+		return r;
+	}
+	return relay_new(f->loop, ends, on_done, c, &c->relay);
+}
+
+/* A plain close() would look like an empty answer. */
+static void reset_client(int fd)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(fd);
+}
+
+/* Takes fd. */
+static void serve(struct tcp_forward *f, int fd, const struct endpoint *client)
+{
+	struct connection *c = calloc(1, sizeof(*c));
+	const int on = 1;
+	struct stream *host;
+	int r;
+
+	if (!c) {
+		reset_client(fd);
+		f->counters.dial_failed++;
+		return;
+	}
+	c->forward = f;
+	c->client = *client;
+	list_append(&f->connections, &c->node);
+	f->n_connections++;
+	/* Only latency is lost when this fails. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	r = stream_fd_new(f->loop, fd, false, &host);
+	if (r == 0)
+		r = join(c, host);
+	if (r < 0) {
+		f->counters.dial_failed++;
+		log_limited(LOG_LEVEL_WARN, "tcp %s: no connection to the guest: %s", f->name,
+			    strerror(-r));
+		connection_free(c);
+	}
+}
+
+/* Clients stay in the backlog; with a descriptor that is readable all the time
+ * the loop would not sleep. */
+static void pause_accepting(struct tcp_forward *f, int error)
+{
+	watch_want(f->watch, 0);
+	timer_start(f->resume, ACCEPT_PAUSE_MS);
+	f->counters.accept_pauses++;
+	if (!f->is_short)
+		log_warn("tcp %s: new connections wait: %s", f->name, strerror(error));
+	f->is_short = true;
+}
+
+/* Whether to go on accepting in this round. */
+static bool accept_one(struct tcp_forward *f)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct endpoint client;
+	int fd = accept4(f->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		if (errno == EAGAIN)
+			return false;
+		if (errno == EINTR || errno == ECONNABORTED) /* gone while it waited */
+			return true;
+		pause_accepting(f, errno);
+		return false;
+	}
+	f->is_short = false;
+	f->counters.accepted++;
+	if (endpoint_from_sockaddr(&sa, &client) < 0)
+		client = (struct endpoint){ .addr = IPADDR_V6_ANY };
+	serve(f, fd, &client);
+	return true;
+}
+
+static void on_acceptable(void *arg, unsigned int events)
+{
+	struct tcp_forward *f = arg;
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
+		if (!accept_one(f))
+			return;
+	}
+}
