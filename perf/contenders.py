@@ -173,7 +173,7 @@ def qemu_guest(mtu, netdev):
         harness.until(lambda: guest.run("test -f /tmp/lease")[0] == 0, 30,
                       "the guest's lease")
         check_mtu(int(guest.output("cat /sys/class/net/eth0/mtu")), mtu)
-        guest.output("echo cubic >/proc/sys/net/ipv4/tcp_congestion_control")
+        guest.output("echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
         yield guest
     finally:
         guest.kill()
