@@ -3,18 +3,105 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "forwarder/options.h"
-#include "forwarder/qemu_args.h"
-#include "forwarder/qemu_probe.h"
-#include "forwarder/runtime_dir.h"
 #include "netstack/base/log.h"
 #include "netstack/link_dgram.h"
 #include "netstack/link_stream.h"
 #include "netstack/link_tap.h"
 #include "netstack/stack.h"
+
+/* The fixed address of a guest that nobody gives an address to. */
+static struct ipaddr guest6_address(const struct stack_config *config)
+{
+	struct ipaddr guest = config->prefix6;
+
+	guest.b[15] = 0x15;
+	return guest;
+}
+
+static int open_netns(struct loop *loop, const struct options *o,
+		      const struct stack_config *config, struct link **out)
+{
+	const struct tap_config tap = {
+		.netns = o->netns,
+		.ifname = o->ifname,
+		.mtu = o->mtu,
+		.addr4 = config->guest4,
+		.gateway4 = config->gateway4,
+		.prefix4_bits = config->prefix4_bits,
+		.addr6 = guest6_address(config),
+		.gateway6 = config->gateway6,
+		.prefix6_bits = 64,
+	};
+
+	return link_tap_new(loop, &tap, out); /* logs by itself */
+}
+
+/* Takes the descriptor: the kind of link is the kind of socket. */
+static int open_fd(struct loop *loop, const struct options *o, struct link **out)
+{
+	int type, r;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(o->link_fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
+		r = -errno;
+		log_error("--fd %d: %s", o->link_fd,
+			  r == -EBADF ? "no such descriptor was inherited" : strerror(-r));
+		return r;
+	}
+	(void)fcntl(o->link_fd, F_SETFD, FD_CLOEXEC);
+	if (type == SOCK_STREAM)
+		r = link_stream_from_fd(loop, o->link_fd, o->mtu, out);
+	else
+		r = link_dgram_from_fd(loop, o->link_fd, o->mtu, out);
+	if (r < 0)
+		log_error("--fd %d: %s", o->link_fd, strerror(-r));
+	return r;
+}
+
+static const char *socket_file_hint(int error)
+{
+	switch (error) {
+	case -EADDRINUSE:
+		return "a program serves it already; end that one, or choose another path";
+	case -EEXIST:
+		return "a file of another kind is in the way; remove it, or choose another path";
+	case -ENOENT:
+		return "the directory does not exist";
+	default:
+		return strerror(-error);
+	}
+}
+
+static int open_socket_file(struct loop *loop, const struct options *o, struct link **out)
+{
+	int r;
+
+	if (o->link == OPTIONS_LINK_DGRAM)
+		r = link_dgram_bind(loop, o->link_path, o->mtu, out);
+	else
+		r = link_stream_listen(loop, o->link_path, o->mtu, out);
+	if (r < 0)
+		log_error("%s: %s", o->link_path, socket_file_hint(r));
+	return r;
+}
+
+int guest_link_open(struct loop *loop, const struct options *o,
+		    const struct stack_config *config, struct link **out)
+{
+	switch (o->link) {
+	case OPTIONS_LINK_USER:
+	case OPTIONS_LINK_STREAM:
+	case OPTIONS_LINK_DGRAM:
+		return open_socket_file(loop, o, out);
+	case OPTIONS_LINK_FD:
+	case OPTIONS_LINK_QEMU:
+		return open_fd(loop, o, out);
+	case OPTIONS_LINK_NETNS:
+		return open_netns(loop, o, config, out);
+	}
+	return -EINVAL;
+}

@@ -10,7 +10,7 @@
 #include "forwarder/icmp_reply.h"
 #include "forwarder/listen_socket.h"
 #include "forwarder/pktinfo.h"
-#include "forwarder/udp_table.h"
+#include "forwarder/client_table.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
@@ -25,7 +25,7 @@
 
 struct udp_hub {
 	struct loop *loop;
-	struct udp_table flows; /* flow.entry */
+	struct client_table flows; /* flow.entry */
 	struct icmp_reply *icmp; /* NULL: not allowed to */
 	struct mmsghdr messages[BATCH];
 	struct iovec iov[BATCH];
@@ -41,12 +41,12 @@ struct udp_forward {
 	struct udp_dialer dialer;
 	int fd;
 	struct watch *watch;
-	struct udp_share flows; /* flow.entry */
+	struct client_share flows; /* flow.entry */
 	struct udp_forward_counters counters;
 };
 
 struct flow {
-	struct udp_entry entry;
+	struct client_entry entry;
 	struct udp_forward *forward;
 	struct sockaddr_storage client;
 	struct udp_flow *guest;
@@ -68,7 +68,7 @@ int udp_hub_new(struct loop *loop, struct udp_hub **out)
 		return -ENOMEM;
 	}
 	hub->loop = loop;
-	udp_table_init(&hub->flows, UDP_FLOWS_MAX);
+	client_table_init(&hub->flows, UDP_FLOWS_MAX);
 	for (int i = 0; i < BATCH; i++) {
 		hub->iov[i].iov_base = hub->data[i];
 		hub->iov[i].iov_len = sizeof(hub->data[i]);
@@ -100,7 +100,7 @@ static void flow_free(struct flow *flow)
 {
 	struct udp_forward *f = flow->forward;
 
-	udp_table_remove(&f->hub->flows, &f->flows, &flow->entry);
+	client_table_remove(&f->hub->flows, &f->flows, &flow->entry);
 	udp_flow_free(flow->guest);
 	timer_free(flow->idle);
 	free(flow);
@@ -111,7 +111,7 @@ static void flow_touch(struct flow *flow)
 	struct udp_forward *f = flow->forward;
 
 	flow->last_used_ms = loop_now_ms(f->hub->loop);
-	udp_table_touch(&f->hub->flows, &f->flows, &flow->entry);
+	client_table_touch(&f->hub->flows, &f->flows, &flow->entry);
 }
 
 /* The timer is not moved at every datagram; it is looked at when it is over. */
@@ -185,7 +185,7 @@ static const struct udp_flow_owner guest_owner = {
 	.refused = on_guest_refused,
 };
 
-static struct flow *flow_of(struct udp_entry *entry)
+static struct flow *flow_of(struct client_entry *entry)
 {
 	return container_of(entry, struct flow, entry);
 }
@@ -204,14 +204,14 @@ static int flow_open(struct flow *flow)
 	return 0;
 }
 
-static int flow_new(struct udp_forward *f, const struct udp_key *key,
+static int flow_new(struct udp_forward *f, const struct client_key *key,
 		    const struct sockaddr_storage *client, struct flow **out)
 {
-	struct udp_entry *victim;
+	struct client_entry *victim;
 	struct flow *flow;
 	int r;
 
-	while ((victim = udp_table_victim(&f->hub->flows, &f->flows))) {
+	while ((victim = client_table_victim(&f->hub->flows, &f->flows))) {
 		flow_of(victim)->forward->counters.flows_evicted++;
 		flow_free(flow_of(victim));
 	}
@@ -221,7 +221,7 @@ static int flow_new(struct udp_forward *f, const struct udp_key *key,
 	flow->forward = f;
 	flow->entry.key = *key;
 	flow->client = *client;
-	udp_table_add(&f->hub->flows, &f->flows, &flow->entry);
+	client_table_add(&f->hub->flows, &f->flows, &flow->entry);
 	r = flow_open(flow);
 	if (r < 0) {
 		flow_free(flow);
@@ -232,7 +232,7 @@ static int flow_new(struct udp_forward *f, const struct udp_key *key,
 	return 0;
 }
 
-static int key_of_message(struct udp_forward *f, struct msghdr *msg, struct udp_key *key)
+static int key_of_message(struct udp_forward *f, struct msghdr *msg, struct client_key *key)
 {
 	const struct sockaddr_storage *sa = msg->msg_name;
 	struct endpoint client;
@@ -251,13 +251,13 @@ static int key_of_message(struct udp_forward *f, struct msghdr *msg, struct udp_
 
 static int find_flow(struct udp_forward *f, struct msghdr *msg, struct flow **out)
 {
-	struct udp_entry *entry;
-	struct udp_key key;
+	struct client_entry *entry;
+	struct client_key key;
 	int r = key_of_message(f, msg, &key);
 
 	if (r < 0)
 		return r;
-	entry = udp_table_find(&f->hub->flows, &key);
+	entry = client_table_find(&f->hub->flows, &key);
 	if (!entry)
 		return flow_new(f, &key, msg->msg_name, out);
 	*out = flow_of(entry);
@@ -338,7 +338,7 @@ int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
 		return -ENOMEM;
 	f->hub = hub;
 	f->dialer = *dialer;
-	udp_share_init(&f->flows, UDP_FLOWS_PER_FORWARD);
+	client_share_init(&f->flows, UDP_FLOWS_PER_FORWARD);
 	r = open_socket(f, host);
 	if (r < 0) {
 		udp_forward_free(f);
@@ -358,7 +358,7 @@ void udp_forward_free(struct udp_forward *f)
 	if (!f)
 		return;
 	while (!list_empty(&f->flows.by_use))
-		flow_free(flow_of(container_of(f->flows.by_use.next, struct udp_entry, in_share)));
+		flow_free(flow_of(container_of(f->flows.by_use.next, struct client_entry, in_share)));
 	watch_free(f->watch);
 	if (f->fd >= 0)
 		close(f->fd);

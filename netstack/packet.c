@@ -11,6 +11,8 @@
 #define IP4_SIZE 20U
 #define IP6_SIZE 40U
 #define TCP_SIZE 20U
+#define TCP_OPTION_END 0
+#define TCP_OPTION_NOP 1
 #define UDP_SIZE 8U
 #define ICMP_SIZE 8U
 #define ICMP6_SIZE 4U
@@ -52,6 +54,22 @@ static enum packet_error parse_arp(const struct frame *frame, struct packet *p)
 	return PACKET_OK;
 }
 
+/* Whether each option ends within the header: lwIP reads an option's length
+ * before it looks whether there is one. */
+static bool tcp_options_fit(const uint8_t *option, const uint8_t *end)
+{
+	while (option < end && *option != TCP_OPTION_END) {
+		if (*option == TCP_OPTION_NOP) {
+			option++;
+			continue;
+		}
+		if (end - option < 2 || option[1] < 2 || option[1] > end - option)
+			return false;
+		option += option[1];
+	}
+	return true;
+}
+
 /* `headers`: bytes of the transport header that refs[0] holds; `len`: bytes of
  * the whole transport message. */
 static enum packet_error parse_transport(struct packet *p, size_t headers, size_t len)
@@ -64,7 +82,8 @@ static enum packet_error parse_transport(struct packet *p, size_t headers, size_
 			return PACKET_BAD_TCP;
 		p->l4_header_size = (uint16_t)((h[12] >> 4) * 4);
 		if (p->l4_header_size < TCP_SIZE || p->l4_header_size > headers ||
-		    p->ip_len > 65535) /* more than lwIP's lengths hold */
+		    p->ip_len > 65535 || /* more than lwIP's lengths hold */
+		    !tcp_options_fit(h + TCP_SIZE, h + p->l4_header_size))
 			return PACKET_BAD_TCP;
 		p->kind = PACKET_TCP;
 		p->tcp_flags = h[13];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "forwarder/udp_table.h"
+#include "forwarder/client_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,14 +9,14 @@
 #include <cmocka.h>
 
 struct fixture {
-	struct udp_table table;
-	struct udp_share a, b;
-	struct udp_entry entries[8];
+	struct client_table table;
+	struct client_share a, b;
+	struct client_entry entries[8];
 };
 
-static struct udp_key key_of(const void *forward, uint16_t client_port)
+static struct client_key key_of(const void *forward, uint16_t client_port)
 {
-	struct udp_key key = { .forward = forward };
+	struct client_key key = { .forward = forward };
 
 	key.client = IPADDR_V4(127, 0, 0, 1);
 	key.client_port = client_port;
@@ -27,9 +27,9 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	udp_table_init(&f->table, 5);
-	udp_share_init(&f->a, 3);
-	udp_share_init(&f->b, 3);
+	client_table_init(&f->table, 5);
+	client_share_init(&f->a, 3);
+	client_share_init(&f->b, 3);
 	*state = f;
 	return 0;
 }
@@ -43,45 +43,45 @@ static int teardown(void **state)
 /* Entry i of client port i; of forward b from 4 on. */
 static void add(struct fixture *f, int i)
 {
-	struct udp_share *share = i < 4 ? &f->a : &f->b;
+	struct client_share *share = i < 4 ? &f->a : &f->b;
 
 	f->entries[i].key = key_of(share, (uint16_t)i);
-	udp_table_add(&f->table, share, &f->entries[i]);
+	client_table_add(&f->table, share, &f->entries[i]);
 }
 
 static void every_part_of_the_key_tells_entries_apart(void **state)
 {
 	struct fixture *f = *state;
-	struct udp_key key = key_of(&f->a, 1);
+	struct client_key key = key_of(&f->a, 1);
 
 	add(f, 1);
-	assert_ptr_equal(udp_table_find(&f->table, &key), &f->entries[1]);
+	assert_ptr_equal(client_table_find(&f->table, &key), &f->entries[1]);
 
 	key.forward = &f->b;
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 	key = key_of(&f->a, 2);
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 	key = key_of(&f->a, 1);
 	key.client = IPADDR_V4(127, 0, 0, 2);
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 	key = key_of(&f->a, 1);
 	key.host = IPADDR_V4(127, 0, 0, 1);
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 	key = key_of(&f->a, 1);
 	key.scope_id = 2;
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 }
 
 static void a_removed_entry_is_not_found_and_makes_room(void **state)
 {
 	struct fixture *f = *state;
-	struct udp_key key = key_of(&f->a, 1);
+	struct client_key key = key_of(&f->a, 1);
 
 	add(f, 0);
 	add(f, 1);
-	udp_table_remove(&f->table, &f->a, &f->entries[1]);
+	client_table_remove(&f->table, &f->a, &f->entries[1]);
 
-	assert_null(udp_table_find(&f->table, &key));
+	assert_null(client_table_find(&f->table, &key));
 	assert_int_equal(f->table.n, 1);
 	assert_int_equal(f->a.n, 1);
 }
@@ -93,12 +93,12 @@ static void a_full_share_gives_up_its_own_longest_unused(void **state)
 	add(f, 4); /* older, but of the other share */
 	add(f, 0);
 	add(f, 1);
-	assert_null(udp_table_victim(&f->table, &f->a));
+	assert_null(client_table_victim(&f->table, &f->a));
 	add(f, 2);
-	assert_ptr_equal(udp_table_victim(&f->table, &f->a), &f->entries[0]);
+	assert_ptr_equal(client_table_victim(&f->table, &f->a), &f->entries[0]);
 
-	udp_table_touch(&f->table, &f->a, &f->entries[0]);
-	assert_ptr_equal(udp_table_victim(&f->table, &f->a), &f->entries[1]);
+	client_table_touch(&f->table, &f->a, &f->entries[0]);
+	assert_ptr_equal(client_table_victim(&f->table, &f->a), &f->entries[1]);
 }
 
 static void a_full_table_gives_up_the_longest_unused_of_all(void **state)
@@ -109,41 +109,41 @@ static void a_full_table_gives_up_the_longest_unused_of_all(void **state)
 	add(f, 1);
 	add(f, 4);
 	add(f, 5);
-	assert_null(udp_table_victim(&f->table, &f->b));
+	assert_null(client_table_victim(&f->table, &f->b));
 	add(f, 2);
-	assert_ptr_equal(udp_table_victim(&f->table, &f->b), &f->entries[0]);
+	assert_ptr_equal(client_table_victim(&f->table, &f->b), &f->entries[0]);
 
-	udp_table_touch(&f->table, &f->a, &f->entries[0]);
-	udp_table_touch(&f->table, &f->a, &f->entries[1]);
-	assert_ptr_equal(udp_table_victim(&f->table, &f->b), &f->entries[4]);
+	client_table_touch(&f->table, &f->a, &f->entries[0]);
+	client_table_touch(&f->table, &f->a, &f->entries[1]);
+	assert_ptr_equal(client_table_victim(&f->table, &f->b), &f->entries[4]);
 }
 
 static void entries_of_one_bucket_are_all_found(void **state)
 {
-	enum { N = 3 * UDP_TABLE_BUCKETS };
-	struct udp_entry *entries = calloc(N, sizeof(*entries));
-	struct udp_table *table = calloc(1, sizeof(*table));
-	struct udp_share share;
+	enum { N = 3 * CLIENT_TABLE_BUCKETS };
+	struct client_entry *entries = calloc(N, sizeof(*entries));
+	struct client_table *table = calloc(1, sizeof(*table));
+	struct client_share share;
 
 	(void)state;
-	udp_table_init(table, N);
-	udp_share_init(&share, N);
+	client_table_init(table, N);
+	client_share_init(&share, N);
 	for (int i = 0; i < N; i++) {
 		entries[i].key = key_of(&share, (uint16_t)i);
-		udp_table_add(table, &share, &entries[i]);
+		client_table_add(table, &share, &entries[i]);
 	}
 
 	for (int i = 0; i < N; i++) {
-		struct udp_key key = key_of(&share, (uint16_t)i);
+		struct client_key key = key_of(&share, (uint16_t)i);
 
-		assert_ptr_equal(udp_table_find(table, &key), &entries[i]);
+		assert_ptr_equal(client_table_find(table, &key), &entries[i]);
 	}
 	for (int i = 0; i < N; i += 2)
-		udp_table_remove(table, &share, &entries[i]);
+		client_table_remove(table, &share, &entries[i]);
 	for (int i = 0; i < N; i++) {
-		struct udp_key key = key_of(&share, (uint16_t)i);
+		struct client_key key = key_of(&share, (uint16_t)i);
 
-		assert_ptr_equal(udp_table_find(table, &key), i % 2 ? &entries[i] : NULL);
+		assert_ptr_equal(client_table_find(table, &key), i % 2 ? &entries[i] : NULL);
 	}
 	free(table);
 	free(entries);

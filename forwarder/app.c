@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/app.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "forwarder/forwards.h"
+#include "forwarder/guest_link.h"
+#include "forwarder/options.h"
+#include "forwarder/qemu.h"
+#include "forwarder/qemu_hint.h"
+#include "forwarder/runtime_dir.h"
+#include "netstack/base/log.h"
+#include "netstack/base/loop.h"
+#include "netstack/stack.h"
+
+#define USER_SOCKET "/netfwd.sock"
+
+struct app {
+	struct options options; /* the caller's, completed */
+	char user_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stack_config config;
+	struct loop *loop;
+	struct stack *stack;
+	struct forwards *forwards;
+	struct qemu *qemu;
+	bool is_qemu_running;
+	int exit_status;
+};
+
+/* The gateway is .2 of the network, DNS .3 and the guest .15, as by default. */
+static struct ipaddr host_of(const struct ipaddr *network, uint8_t number)
+{
+	struct ipaddr host = *network;
+
+	host.b[15] |= number;
+	return host;
+}
+
+static struct stack_config config_from(const struct options *o)
+{
+	struct stack_config config = stack_config_default();
+
+	config.mtu = o->mtu;
+	config.host_loopback = o->host_loopback;
+	if (o->prefix4_bits) {
+		config.network4 = o->network4;
+		config.prefix4_bits = o->prefix4_bits;
+		config.gateway4 = host_of(&o->network4, 2);
+		config.dns4 = host_of(&o->network4, 3);
+		config.guest4 = host_of(&o->network4, 15);
+	}
+	return config;
+}
+
+/* Thousands of connections are meant to work without settings. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		log_debug("the limit of open files stays as it is: %s", strerror(errno));
+}
+
+static void on_signal(void *arg, int signum)
+{
+	struct app *app = arg;
+
+	log_info("stopping on signal %d", signum);
+	if (app->is_qemu_running)
+		qemu_stop(app->qemu); /* the loop ends when it has ended */
+	else
+		loop_stop(app->loop);
+}
+
+static void on_qemu_exit(void *arg, int status)
+{
+	struct app *app = arg;
+
+	app->is_qemu_running = false;
+	app->exit_status = status;
+	loop_stop(app->loop);
+}
+
+static int set_up_user_socket(struct app *app)
+{
+	const struct runtime_env env = runtime_env_get();
+	char error[RUNTIME_ERROR_SIZE];
+	int r = runtime_dir_make(&env, app->user_socket,
+				 sizeof(app->user_socket) - strlen(USER_SOCKET), error);
+
+	if (r < 0) {
+		log_error("%s", error);
+		return r;
+	}
+	memcpy(app->user_socket + strlen(app->user_socket), USER_SOCKET, sizeof(USER_SOCKET));
+	app->options.link_path = app->user_socket;
+	return 0;
+}
+
+static int set_up_qemu(struct app *app)
+{
+	const struct qemu_config config = {
+		.argv = app->options.qemu_argv,
+		.mtu = app->options.mtu,
+		.on_exit = on_qemu_exit,
+		.arg = app,
+	};
+
+	return qemu_new(app->loop, &config, &app->options.link_fd, &app->qemu);
+}
+
+static int set_up_link(struct app *app)
+{
+	struct link *link;
+	int r = 0;
+
+	if (app->options.link == OPTIONS_LINK_USER)
+		r = set_up_user_socket(app);
+	else if (app->options.link == OPTIONS_LINK_QEMU)
+		r = set_up_qemu(app);
+	if (r == 0)
+		r = guest_link_open(app->loop, &app->options, &app->config, &link);
+	if (r == 0)
+		r = stack_attach(app->stack, link);
+	return r;
+}
+
+static int set_up_capture(struct app *app)
+{
+	int r = stack_capture(app->stack, app->options.pcap_path);
+
+	if (r < 0)
+		log_error("--pcap %s: %s", app->options.pcap_path, strerror(-r));
+	return r;
+}
+
+/* Checked first of all: the number may be one that we open ourselves. */
+static int check_ready_fd(const struct app *app)
+{
+	int fd = app->options.ready_fd;
+
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+		return 0;
+	log_error("--ready-fd %d: %s", fd, strerror(errno));
+	return -EBADF;
+}
+
+static int set_up_base(struct app *app)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	int r = loop_new(&app->loop);
+
+	for (size_t i = 0; r == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
+		r = loop_on_signal(app->loop, signals[i], on_signal, app);
+	if (r == 0)
+		r = stack_new(app->loop, &app->config, &app->stack);
+	if (r == 0)
+		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
+	if (r < 0)
+		log_error("cannot start: %s", strerror(-r));
+	return r;
+}
+
+/* Goes on after a failure, so that all are reported in one run. */
+static int set_up(struct app *app)
+{
+	const struct options *o = &app->options;
+	int result = check_ready_fd(app);
+
+	if (set_up_base(app) < 0)
+		return -1;
+	if (set_up_link(app) < 0)
+		result = -1;
+	if (o->pcap_path && set_up_capture(app) < 0)
+		result = -1;
+	for (unsigned int i = 0; i < o->n_forwards; i++) {
+		if (forwards_add(app->forwards, &o->forwards[i]) < 0)
+			result = -1;
+	}
+	return result;
+}
+
+static int start(struct app *app)
+{
+	int r = forwards_start(app->forwards);
+
+	if (r < 0 || !app->qemu)
+		return r;
+	r = qemu_start(app->qemu);
+	if (r < 0)
+		log_error("%s cannot be started: %s", app->options.qemu_argv[0], strerror(-r));
+	else
+		app->is_qemu_running = true;
+	return r;
+}
+
+static void tell_ready(const struct app *app)
+{
+	int fd = app->options.ready_fd;
+
+	if (app->options.link_path)
+		qemu_hint_print(&app->options);
+	if (fd < 0)
+		return;
+	if (write(fd, "1", 1) != 1)
+		log_warn("--ready-fd %d: %s", fd, strerror(errno));
+	close(fd);
+}
+
+static void tear_down(struct app *app)
+{
+	qemu_free(app->qemu);
+	forwards_free(app->forwards);
+	stack_free(app->stack);
+	loop_free(app->loop);
+}
+
+int app_run(const struct options *options)
+{
+	struct app app = { .options = *options, .config = config_from(options) };
+	int r;
+
+	raise_descriptor_limit();
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = set_up(&app);
+	if (r == 0)
+		r = start(&app);
+	if (r == 0) {
+		tell_ready(&app);
+		r = loop_run(app.loop);
+		if (r < 0)
+			log_error("the event loop failed: %s", strerror(-r));
+	}
+	tear_down(&app);
+	return r < 0 ? EXIT_FAILURE : app.exit_status;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "forwarder/app.h"
+#include "forwarder/options.h"
+#include "netstack/base/log.h"
+
+static enum log_level log_level_of(unsigned int verbosity)
+{
+	static const enum log_level levels[] = {
+		LOG_LEVEL_WARN,
+		LOG_LEVEL_INFO,
+		LOG_LEVEL_DEBUG,
+		LOG_LEVEL_TRACE,
+	};
+
+	return levels[verbosity < 3 ? verbosity : 3];
+}
+
+static int run(const struct options *options)
+{
+	switch (options->action) {
+	case OPTIONS_HELP:
+		return fputs(options_help(), stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	case OPTIONS_VERSION:
+		return puts("netfwd " NETFWD_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	case OPTIONS_RUN:
+		log_set_level(log_level_of(options->verbosity));
+		log_set_json(options->log_json);
+		return app_run(options);
+	}
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char *argv[])
+{
+	char error[OPTIONS_ERROR_SIZE];
+	struct options options;
+	int status;
+
+	if (options_parse(argc, argv, &options, error) < 0) {
+		log_error("%s", error);
+		return EXIT_FAILURE;
+	}
+	status = run(&options);
+	options_deinit(&options);
+	return status;
+}
