@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* lwIP 2.1.3 as netfwd uses it: a TCP engine that is fed IP packets by hand and
+/* lwIP 2.2.1 as netfwd uses it: a TCP engine that is fed IP packets by hand and
  * hands IP packets back. Fragments, datagrams, Ethernet, ARP, neighbour
  * discovery, DHCP and DNS are done elsewhere. An option that is not named here
  * keeps the default of lwip/opt.h. Limits that lwIP would otherwise check are

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netstack/link_tap.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "netstack/base/list.h"
+#include "netstack/base/log.h"
+#include "netstack/base/loop.h"
+#include "netstack/link.h"
+#include "netstack/netns.h"
+
+/* Frames per round: enough to write to sockets in large pieces, few enough for
+ * what was read to be in the cache still when it is written. */
+#define RX_BUDGET 16
+/* Buffers kept for reuse; with more than these in use, streams whose readers
+ * are slow copy their data out. */
+#define RX_BUFFERS 64U
+
+struct link_tap {
+	struct link link;
+	int fd;
+	bool has_vnet;
+	bool is_waiting; /* the owner is to be told when it can send again */
+	struct watch *watch;
+	struct buffer_pool pool;
+};
+
+static struct link_tap *from_link(struct link *link)
+{
+	return container_of(link, struct link_tap, link);
+}
+
+static void gone(struct link_tap *t, int error)
+{
+	log_warn("%s: the interface is gone: %s", t->link.name, strerror(error));
+	watch_want(t->watch, 0);
+	t->link.owner->state(t->link.owner_arg, false);
+}
+
+/* One frame up; false when the batch is over. */
+static bool receive_one(struct link_tap *t)
+{
+	size_t header = t->has_vnet ? VNET_HEADER_SIZE : 0;
+	struct buffer *buffer = buffer_take(&t->pool);
+	struct frame frame;
+	ssize_t n;
+
+	if (!buffer) {
+		t->link.counters.rx_no_memory++;
+		return false;
+	}
+	n = read(t->fd, buffer->data, t->pool.size);
+	if (n < 0) {
+		int error = errno;
+
+		buffer_unref(buffer);
+		if (error != EAGAIN && error != EINTR)
+			gone(t, error);
+		return false;
+	}
+	frame_init(&frame);
+	if ((size_t)n < header + ETH_HEADER_SIZE) {
+		t->link.counters.rx_runt++;
+	} else if (header &&
+		   frame_decode_vnet(buffer->data, (size_t)n - header, &frame.offload) < 0) {
+		t->link.counters.rx_bad_vnet++;
+	} else {
+		frame.owner = buffer;
+		frame_add(&frame, buffer->data + header, (size_t)n - header);
+		t->link.counters.rx_frames++;
+		t->link.counters.rx_bytes += frame.len;
+		t->link.owner->receive(t->link.owner_arg, &frame);
+	}
+	buffer_unref(buffer);
+	return true;
+}
+
+static void want(struct link_tap *t)
+{
+	watch_want(t->watch, LOOP_READ | (t->is_waiting ? LOOP_WRITE : 0));
+}
+
+static void on_event(void *arg, unsigned int events)
+{
+	struct link_tap *t = arg;
+	int i = 0;
+
+	if ((events & LOOP_WRITE) && t->is_waiting) {
+		t->is_waiting = false;
+		want(t);
+		t->link.owner->writable(t->link.owner_arg);
+	}
+	if (!(events & LOOP_READ))
+		return;
+	while (i < RX_BUDGET && receive_one(t))
+		i++;
+	if (i)
+		t->link.owner->batch_done(t->link.owner_arg);
+}
+
+static void link_tap_start(struct link *link)
+{
+	struct link_tap *t = from_link(link);
+
+	want(t);
+	link->owner->state(link->owner_arg, true);
+}
+
+static int link_tap_send(struct link *link, struct frame *frame)
+{
+	struct link_tap *t = from_link(link);
+	uint8_t header[VNET_HEADER_SIZE];
+	struct iovec iov[FRAME_MAX_REFS + 1];
+	int n = 0;
+
+	if (t->has_vnet) {
+		frame_encode_vnet(frame, header);
+		iov[n++] = (struct iovec){ header, sizeof(header) };
+	}
+	for (int i = 0; i < frame->n_refs; i++)
+		iov[n++] = frame->refs[i];
+	if (writev(t->fd, iov, n) >= 0) {
+		link->counters.tx_frames++;
+		link->counters.tx_bytes += frame->len;
+		return 0;
+	}
+	if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
+		link->counters.tx_blocked++;
+		t->is_waiting = true;
+		want(t);
+		return -EAGAIN;
+	}
+	link->counters.tx_dropped++;
+	return -ENETDOWN;
+}
+
+static void link_tap_free(struct link *link)
+{
+	struct link_tap *t = from_link(link);
+
+	watch_free(t->watch);
+	close(t->fd);
+	buffer_pool_deinit(&t->pool);
+	free(t);
+}
+
+static const struct link_ops link_tap_ops = {
+	.start = link_tap_start,
+	.send = link_tap_send,
+	.free = link_tap_free,
+};
+
+static void explain(const struct tap_config *config, int error, const char *step)
+{
+	const char *hint = "";
+
+	if (error == -EPERM || error == -EACCES)
+		hint = "; run as root, or name a process of your own user's container";
+	else if (error == -EEXIST)
+		hint = "; choose another name with --ifname";
+	else if (error == -ENOENT)
+		hint = "; `ip netns list` shows the names there are";
+	log_error("namespace %s, interface %s: could not %s: %s%s", config->netns, config->ifname,
+		  step, strerror(-error), hint);
+}
+
+int link_tap_new(struct loop *loop, const struct tap_config *config, struct link **out)
+{
+	struct link_tap *t = calloc(1, sizeof(*t));
+	char step[NETNS_STEP_SIZE] = "start";
+	struct netns_tap tap = { .fd = -1 };
+	int r = -ENOMEM;
+
+	if (t)
+		r = netns_open_tap(config, &tap, step);
+	if (r == 0)
+		r = watch_new(loop, tap.fd, on_event, t, &t->watch);
+	if (r < 0) {
+		explain(config, r, step);
+		if (tap.fd >= 0)
+			close(tap.fd);
+		free(t);
+		return r;
+	}
+	if (!tap.has_ipv6)
+		log_info("namespace %s has IPv6 switched off", config->netns);
+	t->fd = tap.fd;
+	t->has_vnet = tap.has_vnet;
+	t->link.ops = &link_tap_ops;
+	t->link.caps = (struct link_caps){ .mtu = config->mtu,
+					   .csum = tap.has_vnet,
+					   .tso = tap.has_vnet,
+					   .lossless = true };
+	(void)snprintf(t->link.name, sizeof(t->link.name), "netns:%s", config->netns);
+	buffer_pool_init(&t->pool, VNET_HEADER_SIZE + FRAME_MAX_SIZE, RX_BUFFERS);
+	*out = &t->link;
+	return 0;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netstack/netns.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <linux/nsfs.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "netstack/frame.h"
+#include "netstack/rtnetlink.h"
+
+/* A burst of frames without segmentation offload must fit: the interface drops
+ * what its queue cannot hold, and a dropped frame costs a TCP timeout. */
+#define TX_QUEUE_LEN 10000U
+
+/* What the child reports, with the descriptor beside it when error is 0. */
+struct report {
+	int error; /* -errno */
+	bool has_vnet, has_ipv6;
+	char step[NETNS_STEP_SIZE];
+};
+
+static int failed(struct report *r, int error, const char *step)
+{
+	r->error = error;
+	(void)snprintf(r->step, sizeof(r->step), "%s", step);
+	return error;
+}
+
+/* --- in the child -------------------------------------------------------- */
+
+static bool is_number(const char *s)
+{
+	const char *p = s;
+
+	while (isdigit((unsigned char)*p))
+		p++;
+	return p > s && *p == '\0';
+}
+
+static int open_netns(const char *netns)
+{
+	char path[4096];
+
+	if (strchr(netns, '/'))
+		(void)snprintf(path, sizeof(path), "%s", netns);
+	else if (is_number(netns))
+		(void)snprintf(path, sizeof(path), "/proc/%s/ns/net", netns);
+	else
+		(void)snprintf(path, sizeof(path), "/run/netns/%s", netns);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int enter(const char *netns, struct report *r)
+{
+	int fd = open_netns(netns), user;
+
+	if (fd < 0)
+		return failed(r, -errno, "open the network namespace");
+	if (setns(fd, CLONE_NEWNET) == 0)
+		return 0;
+	if (errno != EPERM)
+		return failed(r, -errno, "enter the network namespace");
+	/* a rootless container's belongs to a user namespace of ours */
+	user = ioctl(fd, NS_GET_USERNS);
+	if (user < 0 || setns(user, CLONE_NEWUSER) < 0)
+		return failed(r, -errno, "enter the user namespace that owns it");
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return failed(r, -errno, "enter the network namespace");
+	return 0;
+}
+
+static bool use_offload(int fd)
+{
+	int size = VNET_HEADER_SIZE;
+
+	return ioctl(fd, TUNSETVNETHDRSZ, &size) == 0 &&
+	       ioctl(fd, TUNSETOFFLOAD,
+		     TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) == 0;
+}
+
+static int create(const char *ifname, bool with_vnet)
+{
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI |
+						  (with_vnet ? IFF_VNET_HDR : 0)) };
+	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	memcpy(ifr.ifr_name, ifname, strlen(ifname));
+	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || (with_vnet && !use_offload(fd))) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static int create_tap(const char *ifname, struct report *r)
+{
+	int fd;
+
+	if (strlen(ifname) >= IFNAMSIZ)
+		return failed(r, -ENAMETOOLONG, "name the interface");
+	if (if_nametoindex(ifname))
+		return failed(r, -EEXIST, "create the interface");
+	r->has_vnet = true;
+	fd = create(ifname, true);
+	if (fd == -EINVAL || fd == -ENOTTY) { /* a kernel without the offloads */
+		r->has_vnet = false;
+		fd = create(ifname, false);
+	}
+	if (fd < 0)
+		return failed(r, fd, fd == -ENOENT ? "open /dev/net/tun (modprobe tun?)" :
+						     "create the interface");
+	return fd;
+}
+
+/* IPv6 may be switched off in the namespace; IPv4 works without it. */
+static int configure_v6(int sock, unsigned int index, const struct tap_config *c, struct report *r)
+{
+	int e = rtnetlink_add_address(sock, index, &c->addr6, c->prefix6_bits);
+
+	if (e == -EACCES || e == -EOPNOTSUPP || e == -EAFNOSUPPORT)
+		return 0;
+	if (e < 0)
+		return failed(r, e, "set the IPv6 address");
+	e = rtnetlink_add_default_route(sock, index, &c->gateway6);
+	if (e < 0)
+		return failed(r, e, "set the IPv6 default route");
+	r->has_ipv6 = true;
+	return 0;
+}
+
+static int configure(const struct tap_config *c, struct report *r)
+{
+	unsigned int index = if_nametoindex(c->ifname);
+	int sock = rtnetlink_open(), e;
+
+	if (sock < 0)
+		return failed(r, sock, "open rtnetlink");
+	e = rtnetlink_set_up(sock, if_nametoindex("lo"));
+	if (e < 0)
+		return failed(r, e, "set lo up");
+	e = rtnetlink_set_mtu(sock, index, c->mtu, TX_QUEUE_LEN);
+	if (e < 0)
+		return failed(r, e, "set the MTU");
+	e = rtnetlink_add_address(sock, index, &c->addr4, c->prefix4_bits);
+	if (e < 0)
+		return failed(r, e, "set the IPv4 address");
+	e = rtnetlink_set_up(sock, index);
+	if (e < 0)
+		return failed(r, e, "set the interface up");
+	e = rtnetlink_add_default_route(sock, index, &c->gateway4);
+	if (e < 0)
+		return failed(r, e, "set the IPv4 default route");
+	return configure_v6(sock, index, c, r);
+}
+
+static int send_report(int sock, const struct report *r, int fd)
+{
+	struct iovec iov = { (void *)(uintptr_t)r, sizeof(*r) };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .bytes = { 0 } };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (r->error == 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = sizeof(control.bytes);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? 1 : 0;
+}
+
+static int run_child(int sock, const struct tap_config *config)
+{
+	struct report r = { 0 };
+	int fd = -1;
+
+	if (enter(config->netns, &r) == 0) {
+		fd = create_tap(config->ifname, &r);
+		if (fd >= 0)
+			(void)configure(config, &r);
+	}
+	return send_report(sock, &r, fd);
+}
+
+/* --- in the parent ------------------------------------------------------- */
+
+static int receive_report(int sock, struct report *r, int *fd)
+{
+	struct iovec iov = { r, sizeof(*r) };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof(*r))
+		return failed(r, -EPROTO, "hear from the child process");
+	if (r->error)
+		return r->error;
+	c = CMSG_FIRSTHDR(&msg);
+	if (!c || c->cmsg_type != SCM_RIGHTS)
+		return failed(r, -EPROTO, "receive the interface's descriptor");
+	memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return 0;
+}
+
+int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
+		   char step[static NETNS_STEP_SIZE])
+{
+	struct report r = { 0 };
+	int ends[2], status;
+	pid_t child;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	child = fork();
+	if (child == 0)
+		_exit(run_child(ends[1], config));
+	close(ends[1]);
+	if (child < 0)
+		(void)failed(&r, -errno, "start a child process");
+	else
+		(void)receive_report(ends[0], &r, &out->fd);
+	close(ends[0]);
+	if (child > 0)
+		(void)waitpid(child, &status, 0);
+	memcpy(step, r.step, NETNS_STEP_SIZE);
+	out->has_vnet = r.has_vnet;
+	out->has_ipv6 = r.has_ipv6;
+	return r.error;
+}
