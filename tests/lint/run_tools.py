@@ -8,7 +8,6 @@
     run_tools.py man                       mandoc
 """
 import concurrent.futures
-import json
 import os
 import subprocess
 import sys
@@ -28,20 +27,12 @@ def check_all(command, paths):
         return [output for output in pool.map(run, paths) if output]
 
 
-def compiled_files(build):
-    """Our sources in the compile database; what was fetched or generated is
-    below the build directory."""
-    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as f:
-        paths = {os.path.relpath(entry["file"]) for entry in json.load(f)}
-    return sorted(p for p in paths if not p.startswith(("build" + os.sep, os.pardir)))
-
-
 def main(what, *arguments):
     if what == "format":
         command, paths = ["clang-format-14", "--dry-run", "-Werror"], tree.c_files(".")
     elif what == "tidy":
         command = ["clang-tidy-14", "--quiet", "-p", arguments[0]]
-        paths = compiled_files(arguments[0])
+        paths = tree.compiled_files(arguments[0])
     elif what == "shell":
         command, paths = ["shellcheck"], tree.shell_scripts(".")
     elif what == "man":

@@ -36,6 +36,12 @@ class Lint(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
 
+    def database(self, *names):
+        entries = [{"directory": self.root, "file": os.path.join(self.root, name),
+                    "command": f"cc -std=gnu17 -c {os.path.join(self.root, name)}"}
+                   for name in names]
+        self.write("build/dev/compile_commands.json", json.dumps(entries))
+
     def run_check(self, script, *arguments):
         done = subprocess.run([os.path.join(HERE, script), *arguments], cwd=self.root, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -161,6 +167,22 @@ class TopLevel(Lint):
         self.fails("src: not one of the agreed", "check_toplevel.py")
 
 
+class Built(Lint):
+    def test_every_source_is_compiled(self):
+        self.database(*(path for path in CLEAN if path.endswith(".c")))
+        self.passes("check_built.py", "build/dev")
+
+    def test_a_source_that_is_not(self):
+        self.database(*(path for path in CLEAN if path.endswith(".c")))
+        self.write("tests/unit/test_forgotten.c", C_SPDX)
+        self.fails("tests/unit/test_forgotten.c: named by no", "check_built.py", "build/dev")
+
+    def test_a_fuzz_target_is_not_for_this_preset(self):
+        self.database(*(path for path in CLEAN if path.endswith(".c")))
+        self.write("tests/fuzz/fuzz_frame.c", C_SPDX)
+        self.passes("check_built.py", "build/dev")
+
+
 class Tools(Lint):
     def test_format(self):
         self.passes("run_tools.py", "format")
@@ -187,12 +209,6 @@ class Tools(Lint):
         self.passes("run_tools.py", "tidy", "build/dev")
         self.database("good.c", "bad.c")
         self.fails("clang-analyzer-core.NullDereference", "run_tools.py", "tidy", "build/dev")
-
-    def database(self, *names):
-        entries = [{"directory": self.root, "file": os.path.join(self.root, name),
-                    "command": f"cc -std=gnu17 -c {os.path.join(self.root, name)}"}
-                   for name in names]
-        self.write("build/dev/compile_commands.json", json.dumps(entries))
 
     def test_no_file_to_check(self):
         self.fails("no file to check", "run_tools.py", "man")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The files of the project, for the checks beside this module."""
+import json
 import os
 
 # .git is a file in a worktree.
@@ -35,6 +36,14 @@ def shell_scripts(root):
                                     in ("sh", "env bash", "env sh", "bash")):
             found.append(path)
     return found
+
+
+def compiled_files(build):
+    """Our sources in the compile database; what was fetched or generated is
+    below the build directory."""
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as f:
+        paths = {os.path.relpath(entry["file"]) for entry in json.load(f)}
+    return sorted(p for p in paths if not p.startswith(("build" + os.sep, os.pardir)))
 
 
 def report(problems, what):
