@@ -87,11 +87,39 @@ static void amend_ra(struct packet *p, const struct amend_config *config)
 	store_checksum(p, 2);
 }
 
+/* Before parsing: no checked packet has such a source. */
+static void hide_loopback(uint8_t *bytes, size_t len, const struct amend_config *config)
+{
+	static const uint8_t loopback6[16] = { [15] = 1 };
+	uint8_t *ip = bytes + ETH_HEADER_SIZE;
+	uint16_t sum = 0;
+
+	if (len >= ETH_HEADER_SIZE + 20 && ip[0] == 0x45 && ip[12] == 127) {
+		memcpy(ip + 12, ipaddr_v4_bytes(&config->gateway4), 4);
+		memcpy(ip + 10, &sum, 2);
+		sum = checksum_finish(checksum_add(0, ip, 20));
+		memcpy(ip + 10, &sum, 2);
+	} else if (len >= ETH_HEADER_SIZE + 44 && ip[0] >> 4 == 6 && ip[6] == IP_PROTO_ICMP6 &&
+		   memcmp(ip + 8, loopback6, sizeof(loopback6)) == 0) {
+		struct packet p = { .ip = ip,
+				    .l4 = ip + 40,
+				    .protocol = IP_PROTO_ICMP6,
+				    .ip_header_size = 40,
+				    .ip_len = (uint32_t)(len - ETH_HEADER_SIZE),
+				    .src.addr = config->gateway6,
+				    .dst.addr = ipaddr_from_v6(ip + 24) };
+
+		memcpy(ip + 8, config->gateway6.b, 16);
+		store_checksum(&p, 2);
+	}
+}
+
 size_t amend_frame(uint8_t *bytes, size_t len, const struct amend_config *config)
 {
 	struct frame frame;
 	struct packet p;
 
+	hide_loopback(bytes, len, config);
 	frame_init(&frame);
 	frame_add(&frame, bytes, len);
 	if (packet_parse(&frame, &p) != PACKET_OK)

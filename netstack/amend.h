@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* What libslirp's DHCP replies and router advertisements leave out: the MTU
- * (RFC 2132 option 26; RFC 4861 section 4.6.4), and the resolver for IPv6 when
- * the host itself has none (RFC 8106). Pure. */
+/* What libslirp's packets leave out or get wrong:
+ * - DHCP replies and router advertisements lack the MTU (RFC 2132 option 26,
+ *   RFC 4861 section 4.6.4), and the latter the resolver when the host itself
+ *   has none that speaks IPv6 (RFC 8106);
+ * - an ICMP error about a port of the host's loopback comes from the loopback
+ *   address, which no guest accepts: it comes from the gateway.
+ * Pure. */
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,6 +15,7 @@
 struct amend_config {
 	uint16_t mtu;
 	struct ipaddr dns6;
+	struct ipaddr gateway4, gateway6;
 };
 
 /* Amends a frame in place if it is one of these. Returns its new length; it

@@ -194,6 +194,10 @@ struct message {
 	int n;
 	size_t len;
 	size_t mtu;
+	/* of a packet that is a fragment already: where it belongs */
+	uint32_t id;
+	size_t offset;
+	bool has_more;
 };
 
 static void add_slice(struct frame *f, const struct message *m, size_t offset, size_t len)
@@ -212,18 +216,19 @@ static void add_slice(struct frame *f, const struct message *m, size_t offset, s
 	}
 }
 
-static int send_fragment(struct egress *e, const struct message *m, uint32_t id, size_t offset,
-			 size_t len)
+static int send_fragment(struct egress *e, const struct message *m, size_t offset, size_t len)
 {
 	uint8_t headers[ETH_HEADER_SIZE + IP6_SIZE + FRAGMENT_SIZE] = { 0 };
-	bool v4 = ipaddr_is_v4(m->ip.src), is_last = offset + len == m->len;
+	bool v4 = ipaddr_is_v4(m->ip.src);
+	bool is_last = offset + len == m->len && !m->has_more;
+	size_t where = m->offset + offset;
 	struct ip_fields ip = m->ip;
 	unsigned int size = ETH_HEADER_SIZE;
 	struct frame frame;
 
 	if (v4) {
-		ip.id = (uint16_t)id;
-		ip.fragment = (uint16_t)(offset / 8 | (is_last ? 0 : 0x2000U));
+		ip.id = (uint16_t)m->id;
+		ip.fragment = (uint16_t)(where / 8 | (is_last ? 0 : 0x2000U));
 		ip.payload_len = (uint16_t)len;
 		size += packet_put_ip(headers + size, &ip);
 	} else {
@@ -231,8 +236,8 @@ static int send_fragment(struct egress *e, const struct message *m, uint32_t id,
 		ip.payload_len = (uint16_t)(len + FRAGMENT_SIZE);
 		size += packet_put_ip(headers + size, &ip);
 		headers[size] = m->ip.protocol;
-		put_be16(headers + size + 2, (uint16_t)(offset | (is_last ? 0 : 1)));
-		put_be32(headers + size + 4, id);
+		put_be16(headers + size + 2, (uint16_t)(where | (is_last ? 0 : 1)));
+		put_be32(headers + size + 4, m->id);
 		size += FRAGMENT_SIZE;
 	}
 	frame_init(&frame);
@@ -245,11 +250,10 @@ static int send_fragments(struct egress *e, const struct message *m)
 {
 	size_t headers = ipaddr_is_v4(m->ip.src) ? IP4_SIZE : IP6_SIZE + FRAGMENT_SIZE;
 	size_t most = (m->mtu - headers) & ~(size_t)7;
-	uint32_t id = ++e->next_id;
 
 	for (size_t offset = 0; offset < m->len; offset += most) {
 		size_t len = m->len - offset < most ? m->len - offset : most;
-		int r = send_fragment(e, m, id, offset, len);
+		int r = send_fragment(e, m, offset, len);
 
 		if (r < 0)
 			return r; /* the rest would be of no use */
@@ -281,6 +285,7 @@ static int send_udp_message(struct egress *e, struct message *m)
 		if (field == 0)
 			field = 0xffff;
 		memcpy(udp + 6, &field, 2);
+		m->id = ++e->next_id;
 		return send_fragments(e, m);
 	}
 	field = checksum_fold(sum);
@@ -346,11 +351,15 @@ int egress_send_whole(struct egress *e, struct frame *frame)
 	assert(frame->n_refs == 1);
 	if (get_be16(eth + 12) == ETHERTYPE_IP4) {
 		ip_size = (ip[0] & 15U) * 4;
+		m.id = get_be16(ip + 4);
+		m.offset = (get_be16(ip + 6) & 0x1fffU) * 8;
+		m.has_more = get_be16(ip + 6) & 0x2000;
 		src = ipaddr_from_v4(ip + 12);
 		dst = ipaddr_from_v4(ip + 16);
 		m.ip.protocol = ip[9];
 	} else {
 		ip_size = IP6_SIZE;
+		m.id = ++e->next_id;
 		src = ipaddr_from_v6(ip + 8);
 		dst = ipaddr_from_v6(ip + 24);
 		m.ip.protocol = ip[6];

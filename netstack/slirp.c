@@ -17,6 +17,8 @@
 #define ADMITTED_SLOTS 4096U /* a power of 2 */
 /* The largest libslirp takes; cutting to the link's MTU is done behind it. */
 #define SLIRP_MTU 65521U
+#define MAX_CLOCK_LAG_MS 1000U
+#define EXPIRY_CHECK_MS 10000U
 #define BOOTP_MIN 240U /* up to the options; what its parser expects */
 
 struct polled {
@@ -35,6 +37,7 @@ struct slirp_gateway {
 	struct polled **by_fd;
 	int n_by_fd;
 	unsigned int round;
+	uint64_t refreshed_ms;
 	bool is_dirty; /* libslirp must be asked what to poll, before sleeping */
 	slirp_output_fn *output;
 	void *arg;
@@ -240,16 +243,13 @@ static int on_get_revents(int idx, void *opaque)
 	return ready;
 }
 
-/* libslirp's pair of calls around a sleep, made only when it has something to
- * say: the fast path of TCP does not pay for it. */
-static void before_sleep(void *arg)
+/* libslirp's pair of calls around a sleep. */
+static void refresh(struct slirp_gateway *g)
 {
-	struct slirp_gateway *g = arg;
 	uint32_t timeout_ms = UINT32_MAX;
 
-	if (!g->is_dirty)
-		return;
 	g->is_dirty = false;
+	g->refreshed_ms = loop_now_ms(g->loop);
 	slirp_pollfds_poll(g->slirp, 0, on_get_revents, g);
 	g->round++;
 	slirp_pollfds_fill(g->slirp, &timeout_ms, on_add_poll, g);
@@ -259,8 +259,19 @@ static void before_sleep(void *arg)
 		if (p && p->round != g->round)
 			watch_want(p->watch, 0);
 	}
+	if (timeout_ms > EXPIRY_CHECK_MS && g->counters.flows)
+		timeout_ms = EXPIRY_CHECK_MS; /* libslirp asks for none for UDP */
 	if (timeout_ms != UINT32_MAX)
 		timer_start(g->wakeup, timeout_ms);
+}
+
+/* Only when libslirp has something to say: TCP's fast path does not pay. */
+static void before_sleep(void *arg)
+{
+	struct slirp_gateway *g = arg;
+
+	if (g->is_dirty)
+		refresh(g);
 }
 
 static void on_wakeup(void *arg)
@@ -300,7 +311,9 @@ static bool may_pass_icmp(const struct slirp_gateway *g, const struct packet *p)
 		return p->l4[0] == 8 &&
 		       (is_gateway_or_dns(g, &p->dst.addr) || ipaddr_is_dialable(&p->dst.addr));
 	switch (p->l4[0]) {
-	case 128: /* echo request */
+	case 128: /* echo request; libslirp answers for itself only */
+		return len >= 8 && (ipaddr_equal(&p->dst.addr, &g->config.gateway6) ||
+				    ipaddr_is_link_local(&p->dst.addr));
 	case 133: /* router solicitation */
 		return len >= 8;
 	case 135: /* neighbour solicitation */
@@ -356,6 +369,10 @@ void slirp_gateway_input(struct slirp_gateway *g, struct frame *frame, const str
 
 	if (!may_pass(g, packet))
 		return;
+	/* libslirp reads the clock in these calls only: after a long silence a
+	 * new flow would be born expired */
+	if (loop_now_ms(g->loop) - g->refreshed_ms > MAX_CLOCK_LAG_MS)
+		refresh(g);
 	frame_finish_checksum(frame);
 	if (frame->n_refs > 1) {
 		frame_copy(frame, 0, flat, frame->len);
@@ -423,7 +440,10 @@ int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slir
 	g->output = output;
 	g->arg = arg;
 	g->config = *config;
-	g->amend = (struct amend_config){ .mtu = config->mtu, .dns6 = config->dns6 };
+	g->amend = (struct amend_config){ .mtu = config->mtu,
+					  .dns6 = config->dns6,
+					  .gateway4 = config->gateway4,
+					  .gateway6 = config->gateway6 };
 	fill_config(&slirp_config, config);
 	g->slirp = slirp_new(&slirp_config, &callbacks, g);
 	if (!g->slirp) {
