@@ -35,16 +35,12 @@ size_t frame_queue_cost(const struct frame *f)
 	return FRAMING_HEADER_SIZE + f->len + padding_of(f);
 }
 
-/* Appends all but the first *skip bytes, and takes from *skip what it left out. */
-static void append(struct frame_queue *q, const void *data, size_t len, size_t *skip)
+static void append(struct frame_queue *q, const void *data, size_t len)
 {
-	size_t left_out = *skip < len ? *skip : len;
-	const uint8_t *from = (const uint8_t *)data + left_out;
+	const uint8_t *from = data;
 	size_t at = q->head + q->len;
 	size_t first;
 
-	*skip -= left_out;
-	len -= left_out;
 	if (at >= q->size)
 		at -= q->size;
 	first = len < q->size - at ? len : q->size - at;
@@ -53,7 +49,7 @@ static void append(struct frame_queue *q, const void *data, size_t len, size_t *
 	q->len += len;
 }
 
-void frame_queue_append(struct frame_queue *q, const struct frame *f, size_t skip)
+void frame_queue_append(struct frame_queue *q, const struct frame *f)
 {
 	static const uint8_t zeros[ETH_MIN_SIZE];
 	uint8_t header[FRAMING_HEADER_SIZE];
@@ -62,10 +58,10 @@ void frame_queue_append(struct frame_queue *q, const struct frame *f, size_t ski
 	if (q->len == 0)
 		q->head = 0; /* in one piece, and in the cache */
 	framing_put_header(header, f->len + padding_of(f));
-	append(q, header, sizeof(header), &skip);
+	append(q, header, sizeof(header));
 	for (int i = 0; i < f->n_refs; i++)
-		append(q, f->refs[i].iov_base, f->refs[i].iov_len, &skip);
-	append(q, zeros, padding_of(f), &skip);
+		append(q, f->refs[i].iov_base, f->refs[i].iov_len);
+	append(q, zeros, padding_of(f));
 }
 
 int frame_queue_peek(const struct frame_queue *q, size_t offset, size_t len, struct iovec iov[2])

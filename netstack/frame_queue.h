@@ -31,9 +31,8 @@ static inline bool frame_queue_fits(const struct frame_queue *q, const struct fr
 	return frame_queue_cost(f) <= q->size - q->len;
 }
 
-/* Copies the frame, without the first `skip` bytes of its queued form (those
- * have been sent already). It must fit. */
-void frame_queue_append(struct frame_queue *q, const struct frame *f, size_t skip);
+/* Copies the frame. It must fit. */
+void frame_queue_append(struct frame_queue *q, const struct frame *f);
 
 /* The queued bytes [offset, offset + len) in place, as one or two pieces;
  * returns how many. */

@@ -121,8 +121,8 @@ static void connect_guest(struct fixture *f)
 	run_until(f->loop, is_up, f);
 }
 
-/* A link on one end of a socket pair, up. */
-static void pair_link(struct fixture *f)
+/* A link on one end of a socket pair. */
+static void pair_link_unannounced(struct fixture *f)
 {
 	struct link *link;
 	int fds[2];
@@ -132,6 +132,11 @@ static void pair_link(struct fixture *f)
 	f->guest = fds[1];
 	assert_int_equal(link_stream_from_fd(f->loop, fds[0], MTU, &link), 0);
 	link_probe_attach(&f->probe, link);
+}
+
+static void pair_link(struct fixture *f)
+{
+	pair_link_unannounced(f);
 	run_until(f->loop, is_up, f);
 }
 
@@ -361,7 +366,7 @@ static void frames_of_a_batch_leave_at_flush(void **state)
 	assert_int_equal(f->probe.link->counters.tx_bytes, 500);
 }
 
-static void large_frames_do_not_overtake_small_ones(void **state)
+static void frames_of_all_sizes_leave_in_order(void **state)
 {
 	static const size_t mix[] = { 60, 65534, 1514, 20000, 100, 100, FRAME_MAX_SIZE, 60 };
 	struct fixture *f = *state;
@@ -426,6 +431,16 @@ static void nor_does_it_with_large_frames_only(void **state)
 
 	pair_link(f);
 	fill_and_drain(f, &large, 1);
+}
+
+static void a_link_may_be_full_before_it_is_announced(void **state)
+{
+	static const size_t len = 1514;
+	struct fixture *f = *state;
+
+	pair_link_unannounced(f);
+	fill_and_drain(f, &len, 1);
+	assert_true(f->probe.is_up);
 }
 
 static void short_frames_are_padded(void **state)
@@ -514,7 +529,7 @@ static void a_second_guest_is_sent_away(void **state)
 	assert_int_equal(f->probe.n_downs, 0);
 }
 
-/* The owner learns of it after the send() that found out. */
+/* The owner learns of it after the flush() that found out. */
 static void a_guest_that_left_is_noticed_by_send(void **state)
 {
 	struct fixture *f = *state;
@@ -523,11 +538,14 @@ static void a_guest_that_left_is_noticed_by_send(void **state)
 	close(f->guest);
 	f->guest = -1;
 
-	assert_int_equal(send_frame(f, 65534, 0), -ENETDOWN);
-	assert_true(f->probe.is_up);
+	assert_int_equal(send_frame(f, 60, 0), 0);
+	f->probe.is_in_send = true;
+	link_flush(f->probe.link);
+	f->probe.is_in_send = false;
+	assert_int_equal(send_frame(f, 60, 1), -ENETDOWN);
 	run_until(f->loop, is_down, f);
 
-	assert_int_equal(send_frame(f, 60, 0), -ENETDOWN);
+	assert_int_equal(send_frame(f, 60, 1), -ENETDOWN);
 	assert_int_equal(f->probe.link->counters.tx_dropped, 2);
 	run_a_little(f->loop);
 	assert_int_equal(f->probe.n_ups, 1);
@@ -694,9 +712,10 @@ int main(void)
 		TEST(held_small_frames_do_not_pin_a_buffer_each),
 		TEST(impossible_lengths_drop_only_that_guest),
 		TEST(frames_of_a_batch_leave_at_flush),
-		TEST(large_frames_do_not_overtake_small_ones),
+		TEST(frames_of_all_sizes_leave_in_order),
 		TEST(a_guest_that_stops_reading_loses_nothing),
 		TEST(nor_does_it_with_large_frames_only),
+		TEST(a_link_may_be_full_before_it_is_announced),
 		TEST(short_frames_are_padded),
 		TEST(without_a_guest_nothing_is_taken),
 		TEST(a_guest_may_come_back),

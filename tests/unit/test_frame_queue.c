@@ -48,7 +48,7 @@ static void append(struct frame_queue *q, size_t len)
 	struct frame f = frame_of(len);
 
 	assert_true(frame_queue_fits(q, &f));
-	frame_queue_append(q, &f, 0);
+	frame_queue_append(q, &f);
 }
 
 static size_t gather(const struct iovec *iov, int n, uint8_t *to)
@@ -136,26 +136,6 @@ static void frames_survive_the_wrap(void **state)
 	assert_true(at_least_two_pieces > 100);
 }
 
-static void what_was_sent_already_is_left_out(void **state)
-{
-	struct frame f = frame_of(100);
-	struct frame_queue *q = *state;
-
-	for (size_t skip = 0; skip <= HEADER + 100; skip++) {
-		uint8_t whole[HEADER + 100], bytes[SIZE];
-		struct iovec iov[2];
-
-		put_be32(whole, 100);
-		memcpy(whole + HEADER, pattern, 100);
-		frame_queue_append(q, &f, skip);
-
-		assert_int_equal(q->len, sizeof(whole) - skip);
-		gather(iov, frame_queue_peek(q, 0, q->len, iov), bytes);
-		assert_memory_equal(bytes, whole + skip, sizeof(whole) - skip);
-		frame_queue_drop(q, q->len);
-	}
-}
-
 static void a_full_queue_says_so(void **state)
 {
 	struct frame large = frame_of(SIZE - HEADER);
@@ -165,7 +145,7 @@ static void a_full_queue_says_so(void **state)
 
 	assert_false(frame_queue_fits(q, &too_large));
 	assert_true(frame_queue_fits(q, &large));
-	frame_queue_append(q, &large, 0);
+	frame_queue_append(q, &large);
 	assert_false(frame_queue_fits(q, &small));
 	frame_queue_drop(q, HEADER + 60);
 	assert_true(frame_queue_fits(q, &small));
@@ -182,7 +162,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_short_frame_is_padded_with_zeros, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(frames_survive_the_wrap, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_was_sent_already_is_left_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_queue_says_so, setup, teardown),
 	};
 
