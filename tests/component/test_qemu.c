@@ -152,8 +152,7 @@ static void a_device_of_the_users_is_not_added_twice(void **state)
 	expect_on_link(t, "4|-netdev");
 }
 
-/* A descriptor that the user passes through us keeps its number and its
- * meaning, and nothing else of ours is inherited. */
+/* A descriptor that the user passes through us keeps its number. */
 static void descriptors_of_the_users_are_left_alone(void **state)
 {
 	struct fixture *t = *state;
