@@ -13,19 +13,10 @@ struct run {
 	struct loop *loop;
 	condition_fn *condition;
 	void *arg;
-	struct loop_deferred check;
 	int rounds;
 };
 
-/* Behind the deferred calls of this round, which may be what is waited for. */
 static void on_hook(void *arg)
-{
-	struct run *run = arg;
-
-	loop_defer(run->loop, &run->check);
-}
-
-static void on_check(void *arg)
 {
 	struct run *run = arg;
 
@@ -49,7 +40,6 @@ void run_until(struct loop *loop, condition_fn *condition, void *arg)
 	if (timer_new(loop, on_timeout, NULL, &timer) < 0)
 		abort();
 	timer_start(timer, PATIENCE_MS);
-	loop_deferred_init(&run.check, on_check, &run);
 	loop_add_hook(loop, &hook);
 	if (loop_run(loop) < 0)
 		abort();
