@@ -293,8 +293,7 @@ static void on_guest_event(void *arg, unsigned int events)
 
 /* ---- guests that come ---- */
 
-/* Only of a UNIX socket, where it is what the guest has not read yet; TCP sizes
- * its own. */
+/* Only of a UNIX socket: TCP finds the right size by itself. */
 static void set_send_buffer(int fd)
 {
 	const int size = SOCKET_BUFFER_SIZE;
