@@ -293,8 +293,7 @@ static void on_guest_event(void *arg, unsigned int events)
 
 /* ---- guests that come ---- */
 
-/* Only of a UNIX socket, where it is what the guest has not read yet; TCP sizes
- * its own. */
+/* Only of a UNIX socket: TCP finds the right size by itself. */
 static void set_send_buffer(int fd)
 {
 	const int size = SOCKET_BUFFER_SIZE;
@@ -400,7 +399,18 @@ static void stream_free(struct link *link)
 	free(l);
 }
 
+static void stream_start(struct link *link)
+{
+	struct link_stream *l = from_link(link);
+
+	if (l->listener)
+		watch_want(l->listener, LOOP_READ);
+	if (l->fd >= 0)
+		on_announce_up(l);
+}
+
 static const struct link_ops stream_ops = {
+	.start = stream_start,
 	.send = stream_send,
 	.flush = stream_flush,
 	.free = stream_free,
@@ -446,7 +456,6 @@ int link_stream_listen(struct loop *loop, const char *path, uint16_t mtu, struct
 		stream_free(&l->link);
 		return r;
 	}
-	watch_want(l->listener, LOOP_READ);
 	*out = &l->link;
 	return 0;
 }
@@ -485,7 +494,6 @@ int link_stream_from_fd(struct loop *loop, int fd, uint16_t mtu, struct link **o
 		stream_free(&l->link);
 		return r;
 	}
-	loop_defer(loop, &l->announce_up); /* when the owner has attached it */
 	*out = &l->link;
 	return 0;
 }

@@ -60,8 +60,7 @@ void link_probe_attach(struct link_probe *probe, struct link *link)
 {
 	memset(probe, 0, sizeof(*probe));
 	probe->link = link;
-	link->owner = &owner;
-	link->owner_arg = probe;
+	link_set_owner(link, &owner, probe);
 }
 
 int link_probe_send(struct link_probe *probe, const void *data, size_t len)
