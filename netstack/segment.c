@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "netstack/base/list.h"
-#include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/capture.h"
 
@@ -188,7 +187,6 @@ static void on_state(void *arg, bool is_up)
 	struct port *port = arg;
 
 	port->is_up = is_up;
-	log_info("guest %s on %s", is_up ? "connected" : "gone", port->link->name);
 	if (!is_up)
 		fdb_forget_port(port->segment, port);
 	else
