@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-static_assert(sizeof(struct client_key) == sizeof(void *) + 2 * 16 + 8, "a key has no padding");
+static_assert(sizeof(struct client_key) == sizeof(void *) + 2 * sizeof(struct ipaddr) + 8,
+	      "a key has no padding");
 static_assert((CLIENT_TABLE_BUCKETS & (CLIENT_TABLE_BUCKETS - 1)) == 0, "a power of two");
 
 static unsigned int bucket_of(const struct client_key *key)
@@ -27,7 +28,8 @@ void client_share_init(struct client_share *share, unsigned int max)
 	share->max = max;
 }
 
-struct client_entry *client_table_find(const struct client_table *table, const struct client_key *key)
+struct client_entry *client_table_find(const struct client_table *table,
+				       const struct client_key *key)
 {
 	struct client_entry *entry = table->buckets[bucket_of(key)];
 
@@ -36,7 +38,8 @@ struct client_entry *client_table_find(const struct client_table *table, const s
 	return entry;
 }
 
-void client_table_touch(struct client_table *table, struct client_share *share, struct client_entry *entry)
+void client_table_touch(struct client_table *table, struct client_share *share,
+			struct client_entry *entry)
 {
 	list_unlink(&entry->in_all);
 	list_append(&table->by_use, &entry->in_all);
@@ -44,7 +47,8 @@ void client_table_touch(struct client_table *table, struct client_share *share, 
 	list_append(&share->by_use, &entry->in_share);
 }
 
-struct client_entry *client_table_victim(const struct client_table *table, const struct client_share *share)
+struct client_entry *client_table_victim(const struct client_table *table,
+					 const struct client_share *share)
 {
 	if (share->n >= share->max)
 		return container_of(share->by_use.next, struct client_entry, in_share);
@@ -53,7 +57,8 @@ struct client_entry *client_table_victim(const struct client_table *table, const
 	return NULL;
 }
 
-void client_table_add(struct client_table *table, struct client_share *share, struct client_entry *entry)
+void client_table_add(struct client_table *table, struct client_share *share,
+		      struct client_entry *entry)
 {
 	struct client_entry **bucket = &table->buckets[bucket_of(&entry->key)];
 
@@ -66,7 +71,8 @@ void client_table_add(struct client_table *table, struct client_share *share, st
 	share->n++;
 }
 
-void client_table_remove(struct client_table *table, struct client_share *share, struct client_entry *entry)
+void client_table_remove(struct client_table *table, struct client_share *share,
+			 struct client_entry *entry)
 {
 	struct client_entry **at = &table->buckets[bucket_of(&entry->key)];
 

@@ -9,10 +9,9 @@ static void emit(const char *name, const struct forward_route *route, const char
 {
 	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE];
 
-	log_event(name, "protocol", forward_proto_name(route->proto),
-		  "host", endpoint_format(&route->host, host),
-		  "guest", endpoint_format(&route->guest, guest),
-		  error ? "error" : NULL, error, NULL);
+	log_event(name, "protocol", forward_proto_name(route->proto), "host",
+		  endpoint_format(&route->host, host), "guest",
+		  endpoint_format(&route->guest, guest), error ? "error" : NULL, error, NULL);
 }
 
 void event_forwarding(const struct forward_route *route)

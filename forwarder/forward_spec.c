@@ -30,8 +30,9 @@ const char *forward_proto_name(enum forward_proto proto)
 }
 
 /* "host port "99999" (character 15): ..." */
-__attribute__((format(printf, 5, 6)))
-static int bad(struct parser *p, const char *what, const char *part, int len, const char *fmt, ...)
+__attribute__((format(printf, 5, 6))) static int bad(struct parser *p, const char *what,
+						     const char *part, int len, const char *fmt,
+						     ...)
 {
 	char why[128];
 	va_list ap;
@@ -39,8 +40,8 @@ static int bad(struct parser *p, const char *what, const char *part, int len, co
 	va_start(ap, fmt);
 	(void)vsnprintf(why, sizeof(why), fmt, ap);
 	va_end(ap);
-	(void)snprintf(p->error, FORWARD_SPEC_ERROR_SIZE, "%s \"%.*s\" (character %d): %s",
-		       what, len > 64 ? 64 : len, part, (int)(part - p->text) + 1, why);
+	(void)snprintf(p->error, FORWARD_SPEC_ERROR_SIZE, "%s \"%.*s\" (character %d): %s", what,
+		       len > 64 ? 64 : len, part, (int)(part - p->text) + 1, why);
 	return -EINVAL;
 }
 
@@ -104,8 +105,9 @@ static int parse_address(struct parser *p, const char *what, struct ipaddr *out)
 	else
 		(void)snprintf(text, sizeof(text), "%.*s", len, p->at);
 	if (ipaddr_parse(text, out) < 0)
-		return bad(p, what, p->at, len, "must be an address such as 127.0.0.1 or [::1]"
-						" (names are not looked up)");
+		return bad(p, what, p->at, len,
+			   "must be an address such as 127.0.0.1 or [::1]"
+			   " (names are not looked up)");
 	if (has_brackets && ipaddr_is_v4(out))
 		return bad(p, what, p->at, len, "IPv4 is written without brackets: 127.0.0.1");
 	if (ipaddr_is_multicast(out))
@@ -135,8 +137,7 @@ static int parse_ports(struct parser *p, const char *what, struct ports *out)
 		last = read_port(&at, end);
 	}
 	if (first == 0 || last == 0 || at != end)
-		return bad(p, what, p->at, len,
-			   "must be 1 to 65535, or a range such as 9000-9010");
+		return bad(p, what, p->at, len, "must be 1 to 65535, or a range such as 9000-9010");
 	if (last < first)
 		return bad(p, what, p->at, len, "the range ends before it starts");
 	out->first = first;
@@ -182,14 +183,14 @@ static int parse_guest(struct parser *p, struct endpoint *guest, struct ports *p
 int forward_spec_parse(const char *text, struct forward_spec *out,
 		       char error[static FORWARD_SPEC_ERROR_SIZE])
 {
-	struct parser p = { .text = text, .at = text, .error = error };
-	struct ports host_ports, guest_ports;
-	struct forward_spec spec;
+	struct parser p = { .text = text, .at = text };
+	struct ports host_ports = { 0 }, guest_ports = { 0 };
+	struct forward_spec spec = { 0 };
 	const char *guest_start;
 
+	p.error = error;
 	if (parse_proto(&p, &spec.proto) < 0 || skip_colon(&p, "the host port") < 0 ||
-	    parse_host(&p, &spec.host, &host_ports) < 0 ||
-	    skip_colon(&p, "the guest port") < 0)
+	    parse_host(&p, &spec.host, &host_ports) < 0 || skip_colon(&p, "the guest port") < 0)
 		return -EINVAL;
 	guest_start = p.at;
 	if (parse_guest(&p, &spec.guest, &guest_ports) < 0)
@@ -199,8 +200,8 @@ int forward_spec_parse(const char *text, struct forward_spec *out,
 			   "nothing may follow the guest port");
 	if (host_ports.count != guest_ports.count)
 		return bad(&p, "guest port", guest_start, (int)strlen(guest_start),
-			   "must be as many ports as the host's: %u, not %u",
-			   host_ports.count, guest_ports.count);
+			   "must be as many ports as the host's: %u, not %u", host_ports.count,
+			   guest_ports.count);
 	spec.n_ports = host_ports.count;
 	*out = spec;
 	return 0;

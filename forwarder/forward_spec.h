@@ -19,9 +19,9 @@ enum forward_proto {
 
 struct forward_spec {
 	enum forward_proto proto;
-	unsigned int n_ports;	/* 1 to 65535; the ports of both ends count up */
-	struct endpoint host;	/* with the first port */
-	struct endpoint guest;	/* with the first port; address :: = the guest's */
+	unsigned int n_ports;  /* 1 to 65535; the ports of both ends count up */
+	struct endpoint host;  /* with the first port */
+	struct endpoint guest; /* with the first port; address :: = the guest's */
 };
 
 #define FORWARD_SPEC_ERROR_SIZE 256

@@ -111,8 +111,8 @@ static void forward_fail(struct forward *forward, int error)
 	char text[LISTEN_ERROR_SIZE];
 
 	forward->has_failed = true;
-	log_error("%s", listen_socket_explain(forward->route.proto, &forward->route.host, error,
-					      text));
+	log_error("%s",
+		  listen_socket_explain(forward->route.proto, &forward->route.host, error, text));
 	event_failed(&forward->route, text);
 }
 

@@ -22,8 +22,8 @@ static struct ipaddr guest6_address(const struct stack_config *config)
 	return guest;
 }
 
-static int open_netns(struct loop *loop, const struct options *o,
-		      const struct stack_config *config, struct link **out)
+static int open_netns(struct loop *loop, const struct options *o, const struct stack_config *config,
+		      struct link **out)
 {
 	const struct tap_config tap = {
 		.netns = o->netns,
@@ -89,8 +89,8 @@ static int open_socket_file(struct loop *loop, const struct options *o, struct l
 	return r;
 }
 
-int guest_link_open(struct loop *loop, const struct options *o,
-		    const struct stack_config *config, struct link **out)
+int guest_link_open(struct loop *loop, const struct options *o, const struct stack_config *config,
+		    struct link **out)
 {
 	switch (o->link) {
 	case OPTIONS_LINK_USER:

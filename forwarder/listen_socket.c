@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -18,8 +19,7 @@ static int bind_to(int fd, enum forward_proto proto, const struct endpoint *host
 
 	/* TCP only: with UDP the option would share the port with whoever sets
 	 * it too, and part of the datagrams would be theirs. */
-	if (proto == FORWARD_TCP &&
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
+	if (proto == FORWARD_TCP && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0)
 		return -errno;
 	if (sa.ss_family == AF_INET6 &&
 	    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
@@ -55,24 +55,25 @@ int listen_socket_address(int fd, struct endpoint *out)
 }
 
 /* The first port that needs no privilege to be bound, IPv6's too. */
-static unsigned int unprivileged_port_start(void)
+static unsigned long unprivileged_port_start(void)
 {
 	FILE *file = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
-	unsigned int port = IPPORT_RESERVED;
+	unsigned long port = IPPORT_RESERVED;
+	char line[32];
 
-	if (file) {
-		if (fscanf(file, "%u", &port) != 1)
-			port = IPPORT_RESERVED;
-		(void)fclose(file);
-	}
+	if (!file)
+		return port;
+	if (fgets(line, sizeof(line), file))
+		port = strtoul(line, NULL, 10);
+	(void)fclose(file);
 	return port;
 }
 
-const char *listen_socket_explain(enum forward_proto proto, const struct endpoint *host,
-				  int error, char text[static LISTEN_ERROR_SIZE])
+const char *listen_socket_explain(enum forward_proto proto, const struct endpoint *host, int error,
+				  char text[static LISTEN_ERROR_SIZE])
 {
 	char where[ADDR_TEXT_SIZE], who[PORT_OWNER_TEXT_SIZE] = "another program";
-	unsigned int start = unprivileged_port_start();
+	unsigned long start = unprivileged_port_start();
 	struct port_owner owner;
 	int len;
 
@@ -86,7 +87,7 @@ const char *listen_socket_explain(enum forward_proto proto, const struct endpoin
 			       "is in use by %s; stop that, or forward another host port", who);
 	} else if (error == -EACCES && host->port < start) {
 		(void)snprintf(text, LISTEN_ERROR_SIZE - (size_t)len,
-			       "is privileged; forward a host port of %u or above, or allow this "
+			       "is privileged; forward a host port of %lu or above, or allow this "
 			       "one: sudo sysctl net.ipv4.ip_unprivileged_port_start=%u",
 			       start, host->port);
 	} else if (error == -EADDRNOTAVAIL) {

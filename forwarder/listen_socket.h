@@ -15,5 +15,5 @@ int listen_socket_address(int fd, struct endpoint *out);
 
 /* One line on a -errno of binding or listening: what is wrong with this port
  * of the host, who has it, what to do. */
-const char *listen_socket_explain(enum forward_proto proto, const struct endpoint *host,
-				  int error, char text[static LISTEN_ERROR_SIZE]);
+const char *listen_socket_explain(enum forward_proto proto, const struct endpoint *host, int error,
+				  char text[static LISTEN_ERROR_SIZE]);

@@ -91,12 +91,11 @@ static const char help_text[] =
 struct parser {
 	struct options *o;
 	char *error;
-	const char *link_option; /* the first that chose a guest link */
+	const char *link_option;    /* the first that chose a guest link */
 	const char **forward_texts; /* of o->forwards, for messages */
 };
 
-__attribute__((format(printf, 2, 3)))
-static int bad(struct parser *p, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int bad(struct parser *p, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -121,8 +120,10 @@ static long parse_number(const char *text, long max)
 static int choose_link(struct parser *p, const char *option, enum options_link link)
 {
 	if (p->link_option)
-		return bad(p, "%s and %s were both given, but one netfwd serves one guest; "
-			      "start another netfwd for the second", p->link_option, option);
+		return bad(p,
+			   "%s and %s were both given, but one netfwd serves one guest; "
+			   "start another netfwd for the second",
+			   p->link_option, option);
 	p->link_option = option;
 	p->o->link = link;
 	return 0;
@@ -135,8 +136,10 @@ static int parse_link_path(struct parser *p, const char *option, enum options_li
 	if (choose_link(p, option, link) < 0)
 		return -EINVAL;
 	if (!*optarg || strlen(optarg) > max)
-		return bad(p, "%s: the path of a UNIX socket has 1 to %zu characters, "
-			      "this one %zu", option, max, strlen(optarg));
+		return bad(p,
+			   "%s: the path of a UNIX socket has 1 to %zu characters, "
+			   "this one %zu",
+			   option, max, strlen(optarg));
 	p->o->link_path = optarg;
 	return 0;
 }
@@ -156,8 +159,10 @@ static int parse_ifname(struct parser *p)
 {
 	if (!*optarg || strlen(optarg) >= IFNAMSIZ || strpbrk(optarg, "/: \t\n") ||
 	    strcmp(optarg, ".") == 0 || strcmp(optarg, "..") == 0)
-		return bad(p, "--ifname %s: an interface's name has 1 to %d characters, "
-			      "none of them a slash, colon or blank", optarg, IFNAMSIZ - 1);
+		return bad(p,
+			   "--ifname %s: an interface's name has 1 to %d characters, "
+			   "none of them a slash, colon or blank",
+			   optarg, IFNAMSIZ - 1);
 	p->o->ifname = optarg;
 	return 0;
 }
@@ -183,18 +188,22 @@ static int parse_network(struct parser *p)
 	long bits = slash ? parse_number(slash + 1, 27) : -1;
 
 	if (bits < 8 || slash - optarg >= ADDR_TEXT_SIZE)
-		return bad(p, "--network %s: must be an IPv4 network such as 192.168.5.0/24, "
-			      "/8 to /27", optarg);
+		return bad(p,
+			   "--network %s: must be an IPv4 network such as 192.168.5.0/24, "
+			   "/8 to /27",
+			   optarg);
 	(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - optarg), optarg);
 	if (ipaddr_parse(text, &addr) < 0 || !ipaddr_is_v4(&addr) || !ipaddr_is_dialable(&addr))
-		return bad(p, "--network %s: \"%s\" is not the IPv4 address of a network of "
-			      "guests; try 192.168.5.0/24", optarg, text);
+		return bad(p,
+			   "--network %s: \"%s\" is not the IPv4 address of a network of "
+			   "guests; try 192.168.5.0/24",
+			   optarg, text);
 	host_bits = addr;
 	for (long bit = 0; bit < bits; bit++)
-		host_bits.b[12 + bit / 8] &= (uint8_t)~(0x80U >> bit % 8);
+		host_bits.b[12 + bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
 	if (!ipaddr_equal(&host_bits, &v4_any))
-		return bad(p, "--network %s: the address has bits set beyond its first %ld",
-			   optarg, bits);
+		return bad(p, "--network %s: the address has bits set beyond its first %ld", optarg,
+			   bits);
 	p->o->network4 = addr;
 	p->o->prefix4_bits = (unsigned int)bits;
 	return 0;
@@ -314,8 +323,10 @@ static int check_rest(struct parser *p, char *const rest[])
 		return 0;
 	}
 	if (rest[0])
-		return bad(p, "unexpected argument \"%s\"; to start QEMU, write: "
-			      "netfwd qemu [OPTION]... -- %s ...", rest[0], rest[0]);
+		return bad(p,
+			   "unexpected argument \"%s\"; to start QEMU, write: "
+			   "netfwd qemu [OPTION]... -- %s ...",
+			   rest[0], rest[0]);
 	return 0;
 }
 
@@ -328,8 +339,9 @@ static int check_forwards(struct parser *p)
 			uint16_t port;
 
 			if (forward_spec_overlap(&o->forwards[i], &o->forwards[j], &port))
-				return bad(p, "--forward %s and --forward %s both take %s port "
-					      "%u of the host; give one of them another port",
+				return bad(p,
+					   "--forward %s and --forward %s both take %s port "
+					   "%u of the host; give one of them another port",
 					   p->forward_texts[j], p->forward_texts[i],
 					   forward_proto_name(o->forwards[i].proto), port);
 		}
@@ -378,9 +390,10 @@ int options_parse(int argc, char *const argv[], struct options *out,
 		.host_loopback = true,
 		.ready_fd = -1,
 	};
-	struct parser p = { .o = &o, .error = error };
+	struct parser p = { .o = &o };
 	int r = -ENOMEM;
 
+	p.error = error;
 	/* There cannot be more forwards than arguments. */
 	o.forwards = calloc((size_t)argc + 1, sizeof(*o.forwards));
 	p.forward_texts = calloc((size_t)argc + 1, sizeof(*p.forward_texts));

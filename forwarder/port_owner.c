@@ -11,10 +11,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#define PROC_LINE_SIZE 512
 #define TCP_STATE_LISTEN 0x0a /* enum in the kernel's net/tcp_states.h */
 
+/* A whole number, with nothing else in its text. */
+static int parse_number(const char *text, int base, unsigned long *out)
+{
+	char *end;
+
+	*out = strtoul(text, &end, base);
+	return end == text || *end ? -EINVAL : 0;
+}
+
 /* Addresses are printed as 32-bit words in the byte order of the machine. */
-static int parse_hex_address(const char *hex, struct ipaddr *out)
+static int parse_address(const char *hex, struct ipaddr *out)
 {
 	size_t len = strlen(hex);
 	uint8_t bytes[16];
@@ -22,36 +32,55 @@ static int parse_hex_address(const char *hex, struct ipaddr *out)
 	if (len != 8 && len != 32)
 		return -EINVAL;
 	for (size_t i = 0; i < len / 8; i++) {
-		char word[9];
-		char *end;
-		uint32_t value;
+		unsigned long value;
+		uint32_t word;
+		char text[9];
 
-		memcpy(word, hex + i * 8, 8);
-		word[8] = '\0';
-		value = (uint32_t)strtoul(word, &end, 16);
-		if (*end)
+		(void)snprintf(text, sizeof(text), "%.8s", hex + i * 8);
+		if (parse_number(text, 16, &value) < 0)
 			return -EINVAL;
-		memcpy(bytes + i * 4, &value, 4);
+		word = (uint32_t)value;
+		memcpy(bytes + i * 4, &word, 4);
 	}
 	*out = len == 8 ? ipaddr_from_v4(bytes) : ipaddr_from_v6(bytes);
 	return 0;
 }
 
+/* "0100007F:1F90"; the text is cut at the colon. */
+static int parse_endpoint(char *text, struct endpoint *out)
+{
+	char *colon = strchr(text, ':');
+	unsigned long port;
+
+	if (!colon || parse_number(colon + 1, 16, &port) < 0 || port > UINT16_MAX)
+		return -EINVAL;
+	*colon = '\0';
+	out->port = (uint16_t)port;
+	return parse_address(text, &out->addr);
+}
+
+/* The columns: sl local remote state tx:rx timer:when retransmits uid timeout
+ * inode, and more that do not matter here. */
+enum column { COLUMN_LOCAL = 1, COLUMN_STATE = 3, COLUMN_UID = 7, COLUMN_INODE = 9, N_COLUMNS };
+
 int proc_socket_parse(const char *line, enum forward_proto proto, struct proc_socket *out)
 {
-	unsigned int port, state, uid;
-	unsigned long inode;
-	char address[33];
+	char copy[PROC_LINE_SIZE], *columns[N_COLUMNS], *save = NULL;
+	unsigned long state, uid, inode;
 
-	/* sl local remote state tx:rx timer:when retransmits uid timeout inode */
-	if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%*4x %2x %*x:%*x %*x:%*x "
-			 "%*x %u %*u %lu", address, &port, &state, &uid, &inode) != 5)
+	(void)snprintf(copy, sizeof(copy), "%s", line);
+	for (int i = 0; i < N_COLUMNS; i++) {
+		columns[i] = strtok_r(i ? NULL : copy, " \n", &save);
+		if (!columns[i])
+			return -EINVAL;
+	}
+	if (parse_endpoint(columns[COLUMN_LOCAL], &out->local) < 0 ||
+	    parse_number(columns[COLUMN_STATE], 16, &state) < 0 ||
+	    parse_number(columns[COLUMN_UID], 10, &uid) < 0 ||
+	    parse_number(columns[COLUMN_INODE], 10, &inode) < 0)
 		return -EINVAL;
-	if (parse_hex_address(address, &out->local.addr) < 0)
-		return -EINVAL;
-	out->local.port = (uint16_t)port;
 	out->is_listening = proto == FORWARD_UDP || state == TCP_STATE_LISTEN;
-	out->uid = uid;
+	out->uid = (uid_t)uid;
 	out->inode = inode;
 	return 0;
 }
@@ -76,7 +105,7 @@ static bool search_file(const char *path, enum forward_proto proto, const struct
 {
 	bool is_found = false;
 	struct proc_socket s;
-	char line[512];
+	char line[PROC_LINE_SIZE];
 	FILE *file = fopen(path, "re");
 
 	if (!file)
@@ -151,8 +180,7 @@ static void find_process(unsigned long inode, struct port_owner *owner)
 		read_command(owner->pid, owner->command, sizeof(owner->command));
 }
 
-int port_owner_find(enum forward_proto proto, const struct endpoint *host,
-		    struct port_owner *out)
+int port_owner_find(enum forward_proto proto, const struct endpoint *host, struct port_owner *out)
 {
 	static const char *const files[][2] = {
 		[FORWARD_TCP] = { "/proc/net/tcp", "/proc/net/tcp6" },

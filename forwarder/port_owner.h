@@ -28,8 +28,7 @@ struct proc_socket {
 int proc_socket_parse(const char *line, enum forward_proto proto, struct proc_socket *out);
 
 /* 0, or -ENOENT when no socket in this namespace holds the port. */
-int port_owner_find(enum forward_proto proto, const struct endpoint *host,
-		    struct port_owner *out);
+int port_owner_find(enum forward_proto proto, const struct endpoint *host, struct port_owner *out);
 
 /* "nginx (pid 1234)", or "a process of user alice" when only that is known. */
 #define PORT_OWNER_TEXT_SIZE 128

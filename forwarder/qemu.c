@@ -79,8 +79,7 @@ static int prepare(struct qemu *q, const struct qemu_guest *guest, int *link_fd)
 	return r;
 }
 
-int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd,
-	     struct qemu **out)
+int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, struct qemu **out)
 {
 	char error[QEMU_ERROR_SIZE];
 	struct qemu_guest guest;

@@ -23,8 +23,7 @@ struct qemu_config {
  * end of it, a stream socket for link_stream_from_fd(), is the caller's.
  * -EINVAL for arguments that cannot be used, after one line that says why;
  * -errno. */
-int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd,
-	     struct qemu **out);
+int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, struct qemu **out);
 /* 0 or -errno of starting; config.on_exit follows some time after 0. */
 int qemu_start(struct qemu *qemu);
 /* Asks QEMU to end, by SIGTERM, and after five seconds insists. */

@@ -4,17 +4,26 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int qemu_version_parse(const char *text, struct qemu_version *out)
 {
 	static const char before[] = "version ";
 	const char *at = strstr(text, before);
-	struct qemu_version v;
+	unsigned long major, minor;
+	char *dot, *end;
 
-	if (!at || sscanf(at + sizeof(before) - 1, "%3u.%3u", &v.major, &v.minor) != 2)
+	if (!at)
 		return -EINVAL;
-	*out = v;
+	at += sizeof(before) - 1;
+	major = strtoul(at, &dot, 10);
+	if (dot == at || *dot != '.' || major > 999)
+		return -EINVAL;
+	minor = strtoul(dot + 1, &end, 10);
+	if (end == dot + 1 || minor > 999)
+		return -EINVAL;
+	*out = (struct qemu_version){ (unsigned int)major, (unsigned int)minor };
 	return 0;
 }
 
@@ -40,8 +49,7 @@ struct mac qemu_mac(const char *name, size_t len)
 	return mac;
 }
 
-__attribute__((format(printf, 2, 3)))
-static int put_arg(char *out, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int put_arg(char *out, const char *fmt, ...)
 {
 	va_list ap;
 	int len;
@@ -90,16 +98,20 @@ int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE])
 
 	if (escape(path, escaped, sizeof(escaped)) < 0)
 		return -ENAMETOOLONG;
-	return put_arg(out, "dgram,id=" QEMU_NETDEV_ID ",local.type=unix,local.path=%s.qemu,"
-			    "remote.type=unix,remote.path=%s", escaped, escaped);
+	return put_arg(out,
+		       "dgram,id=" QEMU_NETDEV_ID ",local.type=unix,local.path=%s.qemu,"
+		       "remote.type=unix,remote.path=%s",
+		       escaped, escaped);
 }
 
 int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		char out[static QEMU_ARG_SIZE])
 {
-	return put_arg(out, "%s,netdev=" QEMU_NETDEV_ID ",mac=%02x:%02x:%02x:%02x:%02x:%02x,"
-			    "host_mtu=%u", model, mac->b[0], mac->b[1], mac->b[2], mac->b[3],
-		       mac->b[4], mac->b[5], mtu);
+	return put_arg(out,
+		       "%s,netdev=" QEMU_NETDEV_ID ",mac=%02x:%02x:%02x:%02x:%02x:%02x,"
+		       "host_mtu=%u",
+		       model, mac->b[0], mac->b[1], mac->b[2], mac->b[3], mac->b[4], mac->b[5],
+		       mtu);
 }
 
 /* The value of key in "a,key=value,b" or in JSON, up to the comma or quote. */
@@ -168,8 +180,7 @@ static void set_name(struct qemu_guest *guest, const char *value)
 		guest->name_len = strcspn(value, ",");
 }
 
-static int read_option(const char *option, const char *value, struct qemu_guest *guest,
-		       char *error)
+static int read_option(const char *option, const char *value, struct qemu_guest *guest, char *error)
 {
 	if (is_option(option, "netdev") && has_value(value, "id", QEMU_NETDEV_ID)) {
 		(void)snprintf(error, QEMU_ERROR_SIZE,
@@ -194,8 +205,7 @@ static int read_option(const char *option, const char *value, struct qemu_guest 
 	return 0;
 }
 
-int qemu_args_read(char *const argv[], struct qemu_guest *out,
-		   char error[static QEMU_ERROR_SIZE])
+int qemu_args_read(char *const argv[], struct qemu_guest *out, char error[static QEMU_ERROR_SIZE])
 {
 	struct qemu_guest guest = { .model = program_model(argv[0]), .name = "" };
 

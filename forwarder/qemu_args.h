@@ -42,12 +42,11 @@ struct qemu_guest {
 	const char *name;  /* -uuid's or -name's, of name_len characters; or "" */
 	size_t name_len;
 	bool has_uuid;
-	bool has_device;   /* one for QEMU_NETDEV_ID is there already */
+	bool has_device; /* one for QEMU_NETDEV_ID is there already */
 };
 
 /* 0; -EINVAL with a line that says what cannot stay as it is. */
-int qemu_args_read(char *const argv[], struct qemu_guest *out,
-		   char error[static QEMU_ERROR_SIZE]);
+int qemu_args_read(char *const argv[], struct qemu_guest *out, char error[static QEMU_ERROR_SIZE]);
 
 /* Quotes text for a POSIX shell where it needs that. 0 or -ENAMETOOLONG. */
 int shell_quote(const char *text, char *out, size_t size);

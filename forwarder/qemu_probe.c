@@ -15,12 +15,14 @@ extern char **environ;
 
 #define PATIENCE_MS 2000
 
-static int spawn(const char *program, int output, pid_t *pid)
+/* The process id, or -errno. */
+static pid_t spawn(const char *program, int output)
 {
 	char version[] = "--version";
 	char *argv[] = { (char *)(uintptr_t)program, version, NULL };
 	posix_spawn_file_actions_t actions;
 	int r = posix_spawn_file_actions_init(&actions);
+	pid_t pid = -1;
 
 	if (r)
 		return -r;
@@ -28,12 +30,12 @@ static int spawn(const char *program, int output, pid_t *pid)
 	if (!r)
 		r = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
 	if (!r)
-		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null",
-						     O_WRONLY, 0);
+		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY,
+						     0);
 	if (!r)
-		r = posix_spawnp(pid, program, &actions, NULL, argv, environ);
+		r = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
-	return -r;
+	return r ? -r : pid;
 }
 
 static int64_t now_ms(void)
@@ -70,19 +72,21 @@ static int read_all(int fd, char *text, size_t size)
 
 int qemu_probe_version(const char *program, struct qemu_version *out)
 {
+	int pipe_fds[2] = { -1, -1 }, r = 0;
 	char text[256];
-	int pipe_fds[2], r;
 	pid_t pid;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
-	r = spawn(program, pipe_fds[1], &pid);
+	pid = spawn(program, pipe_fds[1]);
 	close(pipe_fds[1]);
-	if (r == 0) {
+	if (pid > 0) {
 		r = read_all(pipe_fds[0], text, sizeof(text));
 		(void)kill(pid, SIGKILL); /* it has answered, or never will */
 		(void)waitpid(pid, NULL, 0);
 	}
 	close(pipe_fds[0]);
+	if (pid < 0)
+		return (int)pid;
 	return r < 0 ? r : qemu_version_parse(text, out);
 }

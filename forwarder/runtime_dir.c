@@ -59,8 +59,8 @@ static int check_private(const char *path, uid_t uid, char *error)
 }
 
 /* 0, or -ENAMETOOLONG. */
-__attribute__((format(printf, 3, 4)))
-static int put_path(char *path, size_t size, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static int put_path(char *path, size_t size, const char *fmt,
+							  ...)
 {
 	va_list ap;
 	int len;

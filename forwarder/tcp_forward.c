@@ -32,7 +32,7 @@ struct tcp_forward {
 	int fd;
 	struct watch *watch;
 	struct timer *resume;
-	bool is_short; /* out of descriptors or memory, and said so */
+	bool is_short;		 /* out of descriptors or memory, and said so */
 	struct list connections; /* connection.node */
 	unsigned int n_connections;
 	struct tcp_forward_counters counters;
@@ -71,8 +71,8 @@ static int open_socket(struct tcp_forward *f, const struct endpoint *host)
 	return watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
 }
 
-int tcp_forward_new(struct loop *loop, const struct endpoint *host,
-		    const struct tcp_dialer *dialer, struct tcp_forward **out)
+int tcp_forward_new(struct loop *loop, const struct endpoint *host, const struct tcp_dialer *dialer,
+		    struct tcp_forward **out)
 {
 	struct tcp_forward *f = calloc(1, sizeof(*f));
 	int r;
@@ -175,9 +175,9 @@ static void on_done(void *arg, const struct relay_result *result)
 
 	count_end(&c->forward->counters, result);
 	log_debug("tcp %s: connection of %s %s%s%s; %" PRIu64 " bytes to the guest, %" PRIu64
-		  " back", c->forward->name, endpoint_format(&c->client, client),
-		  end_text(result), result->error ? ": " : "",
-		  result->error ? strerror(-result->error) : "",
+		  " back",
+		  c->forward->name, endpoint_format(&c->client, client), end_text(result),
+		  result->error ? ": " : "", result->error ? strerror(-result->error) : "",
 		  result->a_to_b_bytes, result->b_to_a_bytes);
 	c->relay = NULL; /* gone by itself */
 	connection_free(c);

@@ -28,17 +28,17 @@ struct tcp_dialer {
 
 struct tcp_forward_counters {
 	uint64_t accepted;
-	uint64_t dial_failed;   /* the client was reset at once */
-	uint64_t refused;       /* nobody listens on the guest's port */
-	uint64_t broken;        /* one side failed in another way */
-	uint64_t closed;        /* both sides ended in order */
+	uint64_t dial_failed;	/* the client was reset at once */
+	uint64_t refused;	/* nobody listens on the guest's port */
+	uint64_t broken;	/* one side failed in another way */
+	uint64_t closed;	/* both sides ended in order */
 	uint64_t accept_pauses; /* out of descriptors or memory */
 	uint64_t to_guest_bytes, to_host_bytes;
 };
 
 /* 0 or -errno of binding. Port 0 takes a free one. */
-int tcp_forward_new(struct loop *loop, const struct endpoint *host,
-		    const struct tcp_dialer *dialer, struct tcp_forward **out);
+int tcp_forward_new(struct loop *loop, const struct endpoint *host, const struct tcp_dialer *dialer,
+		    struct tcp_forward **out);
 /* 0 or -errno of listening. */
 int tcp_forward_start(struct tcp_forward *f);
 void tcp_forward_stop(struct tcp_forward *f);

@@ -7,10 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "forwarder/client_table.h"
 #include "forwarder/icmp_reply.h"
 #include "forwarder/listen_socket.h"
 #include "forwarder/pktinfo.h"
-#include "forwarder/client_table.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
@@ -26,7 +26,7 @@
 struct udp_hub {
 	struct loop *loop;
 	struct client_table flows; /* flow.entry */
-	struct icmp_reply *icmp; /* NULL: not allowed to */
+	struct icmp_reply *icmp;   /* NULL: not allowed to */
 	struct mmsghdr messages[BATCH];
 	struct iovec iov[BATCH];
 	struct sockaddr_storage clients[BATCH];
@@ -81,7 +81,8 @@ int udp_hub_new(struct loop *loop, struct udp_hub **out)
 	if (r < 0) {
 		hub->icmp = NULL;
 		log_debug("udp: clients will not be told that the guest refuses: "
-			  "no ICMP without CAP_NET_RAW (%s)", strerror(-r));
+			  "no ICMP without CAP_NET_RAW (%s)",
+			  strerror(-r));
 	}
 	*out = hub;
 	return 0;
@@ -358,7 +359,8 @@ void udp_forward_free(struct udp_forward *f)
 	if (!f)
 		return;
 	while (!list_empty(&f->flows.by_use))
-		flow_free(flow_of(container_of(f->flows.by_use.next, struct client_entry, in_share)));
+		flow_free(
+			flow_of(container_of(f->flows.by_use.next, struct client_entry, in_share)));
 	watch_free(f->watch);
 	if (f->fd >= 0)
 		close(f->fd);

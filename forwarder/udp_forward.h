@@ -16,8 +16,8 @@ struct udp_hub;
 
 /* A request that was never answered is forgotten sooner than a conversation
  * (RFC 4787 section 4.3 asks for two minutes at least). */
-#define UDP_IDLE_ONE_WAY_MS (60 * 1000)
-#define UDP_IDLE_BOTH_WAYS_MS (180 * 1000)
+#define UDP_IDLE_ONE_WAY_MS 60000
+#define UDP_IDLE_BOTH_WAYS_MS 180000
 #define UDP_FLOWS_PER_FORWARD 1024
 #define UDP_FLOWS_MAX 8192 /* of all forwards */
 

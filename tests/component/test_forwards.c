@@ -146,8 +146,7 @@ static uint16_t free_ports(unsigned int n)
 	return 0;
 }
 
-__attribute__((format(printf, 2, 3)))
-static int add(struct fixture *t, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static int add(struct fixture *t, const char *fmt, ...)
 {
 	char text[128], error[FORWARD_SPEC_ERROR_SIZE];
 	struct forward_spec spec;
@@ -160,8 +159,7 @@ static int add(struct fixture *t, const char *fmt, ...)
 	return forwards_add(t->forwards, &spec);
 }
 
-__attribute__((format(printf, 1, 2)))
-static void expect_events(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static void expect_events(const char *fmt, ...)
 {
 	char want[8192];
 	va_list ap;
@@ -209,13 +207,15 @@ static void every_port_is_opened_and_closed_with_its_event(void **state)
 	assert_int_equal(forwards_start(t->forwards), 0);
 	expect_events("forwarding tcp 127.0.0.1:%u 192.168.5.15:80\n"
 		      "forwarding tcp 127.0.0.1:%u 192.168.5.15:81\n"
-		      "forwarding udp 127.0.0.1:%u 192.168.5.16:53\n", port, port + 1, port + 2);
+		      "forwarding udp 127.0.0.1:%u 192.168.5.16:53\n",
+		      port, port + 1, port + 2);
 
 	forwards_free(t->forwards);
 	t->forwards = NULL;
 	expect_events("stopping tcp 127.0.0.1:%u 192.168.5.15:80\n"
 		      "stopping tcp 127.0.0.1:%u 192.168.5.15:81\n"
-		      "stopping udp 127.0.0.1:%u 192.168.5.16:53\n", port, port + 1, port + 2);
+		      "stopping udp 127.0.0.1:%u 192.168.5.16:53\n",
+		      port, port + 1, port + 2);
 	assert_int_equal(connect_to((uint16_t)port), -ECONNREFUSED);
 }
 
@@ -242,13 +242,15 @@ static void all_failures_are_told_and_nothing_is_opened(void **state)
 
 	assert_int_equal(add(t, "tcp:%u-%u:80-83", port, port + 3), -EADDRINUSE);
 	expect_events("failed tcp 127.0.0.1:%u 192.168.5.15:80\n"
-		      "failed tcp 127.0.0.1:%u 192.168.5.15:82\n", port, port + 2);
+		      "failed tcp 127.0.0.1:%u 192.168.5.15:82\n",
+		      port, port + 2);
 	assert_int_equal(connect_to((uint16_t)(port + 1)), -ECONNREFUSED);
 
 	forwards_free(t->forwards);
 	t->forwards = NULL;
 	expect_events("not-forwarding tcp 127.0.0.1:%u 192.168.5.15:81\n"
-		      "not-forwarding tcp 127.0.0.1:%u 192.168.5.15:83\n", port + 1, port + 3);
+		      "not-forwarding tcp 127.0.0.1:%u 192.168.5.15:83\n",
+		      port + 1, port + 3);
 	close(first);
 	close(third);
 }

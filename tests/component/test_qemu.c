@@ -200,7 +200,7 @@ static void stop_asks_the_child_to_end(void **state)
 	char ready[1];
 
 	start(t, FD_OF_NETDEV "trap 'exit 3' TERM; printf r >&$fd; "
-		 "while :; do sleep 0.05; done");
+			      "while :; do sleep 0.05; done");
 	assert_int_equal(recv(t->link_fd, ready, 1, 0), 1);
 	qemu_stop(t->qemu);
 	qemu_stop(t->qemu); /* twice is once */

@@ -33,8 +33,8 @@ static const struct good_case good_cases[] = {
 	{ "tcp:0080:00081", "tcp", "127.0.0.1:80", "[::]:81", 1 },
 	{ "tcp:8080:192.168.5.16:80", "tcp", "127.0.0.1:8080", "192.168.5.16:80", 1 },
 	{ "tcp:127.0.0.2:8080:192.168.5.16:80", "tcp", "127.0.0.2:8080", "192.168.5.16:80", 1 },
-	{ "tcp:[::1]:8080:[fd00:c0a8:5::15]:80-80", "tcp", "[::1]:8080",
-	  "[fd00:c0a8:5::15]:80", 1 },
+	{ "tcp:[::1]:8080:[fd00:c0a8:5::15]:80-80", "tcp", "[::1]:8080", "[fd00:c0a8:5::15]:80",
+	  1 },
 };
 
 static void good_texts_are_read(void **state)
@@ -55,8 +55,7 @@ static void good_texts_are_read(void **state)
 }
 
 #define PORT_RULE "must be 1 to 65535, or a range such as 9000-9010"
-#define ADDRESS_RULE \
-	"must be an address such as 127.0.0.1 or [::1] (names are not looked up)"
+#define ADDRESS_RULE "must be an address such as 127.0.0.1 or [::1] (names are not looked up)"
 #define SHAPE "PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT"
 
 static const struct {
@@ -83,7 +82,8 @@ static const struct {
 	{ "tcp:90-80:90-80", "host port \"90-80\" (character 5): the range ends before it starts" },
 	{ "tcp:80-81:80-82",
 	  "guest port \"80-82\" (character 11): must be as many ports as the host's: 2, not 3" },
-	{ "tcp:80-81:80", "guest port \"80\" (character 11): must be as many ports as the host's: 2, not 1" },
+	{ "tcp:80-81:80",
+	  "guest port \"80\" (character 11): must be as many ports as the host's: 2, not 1" },
 	{ "tcp:+80:80", "host address \"+80\" (character 5): " ADDRESS_RULE },
 	{ "tcp:localhost:80:80", "host address \"localhost\" (character 5): " ADDRESS_RULE },
 	{ "tcp:127.0.0:80:80", "host address \"127.0.0\" (character 5): " ADDRESS_RULE },
@@ -94,10 +94,11 @@ static const struct {
 	  "host address \"[::1]8080\" (character 5): the bracket must close before the colon" },
 	{ "tcp:[]:80:80", "host address \"[]\" (character 5): " ADDRESS_RULE },
 	{ "tcp:[127.0.0.1]:80:80", "host address \"[127.0.0.1]\" (character 5): "
-				    "IPv4 is written without brackets: 127.0.0.1" },
+				   "IPv4 is written without brackets: 127.0.0.1" },
 	{ "tcp:[::ffff:127.0.0.1]:80:80", "host address \"[::ffff:127.0.0.1]\" (character 5): "
 					  "IPv4 is written without brackets: 127.0.0.1" },
-	{ "tcp:224.0.0.1:80:80", "host address \"224.0.0.1\" (character 5): is a multicast address" },
+	{ "tcp:224.0.0.1:80:80",
+	  "host address \"224.0.0.1\" (character 5): is a multicast address" },
 	{ "tcp:::1:80:80", "host port \"\" (character 5): " PORT_RULE },
 	{ "tcp:80:127.0.0.1:80", "guest address \"127.0.0.1\" (character 8): is no address of a "
 				 "guest; leave it out for the guest's own" },
@@ -105,7 +106,8 @@ static const struct {
 			    "leave it out for the guest's own" },
 	{ "tcp:80:80:90", "text \":90\" (character 10): nothing may follow the guest port" },
 	{ "tcp:80:80 ", "guest address \"80 \" (character 8): " ADDRESS_RULE },
-	{ "tcp:80:192.168.5.15:80:", "text \":\" (character 23): nothing may follow the guest port" },
+	{ "tcp:80:192.168.5.15:80:",
+	  "text \":\" (character 23): nothing may follow the guest port" },
 	{ "tcp:1111111111111111111111111111111111111111111111111111111111111111.2:80:80",
 	  "host address \"1111111111111111111111111111111111111111111111111111111111111111\" "
 	  "(character 5): too long for an address" },

@@ -25,7 +25,8 @@ static void command_init(struct command *c, const char *line)
 
 	c->argc = 0;
 	(void)snprintf(c->buffer, sizeof(c->buffer), "netfwd %s", line);
-	for (char *word = strtok_r(c->buffer, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+	for (char *word = strtok_r(c->buffer, " ", &save); word;
+	     word = strtok_r(NULL, " ", &save)) {
 		assert_true(c->argc < MAX_ARGS);
 		c->argv[c->argc++] = word;
 	}
@@ -74,7 +75,8 @@ static void every_option_reaches_its_field(void **state)
 	parse_good(&c,
 		   "--netns c1 --ifname tap0 --forward tcp:8080:80 --forward=udp:[::1]:53:5353 "
 		   "--mtu 1500 --network 10.1.2.0/24 --no-host-loopback --pcap out.pcap "
-		   "-vv --verbose --log-json --ready-fd 7", &o);
+		   "-vv --verbose --log-json --ready-fd 7",
+		   &o);
 
 	assert_int_equal(o.link, OPTIONS_LINK_NETNS);
 	assert_string_equal(o.netns, "c1");
