@@ -80,7 +80,7 @@ def machine_ticks():
     return user + nice + system + irq + softirq
 
 
-def wait_quiet(patience=5.0, interval=0.25):
+def wait_quiet(patience=2.0, interval=0.25):
     """Wait for a quiet moment; the share of the machine others still use."""
     end = time.monotonic() + patience
     while True:

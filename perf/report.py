@@ -57,7 +57,7 @@ def number(value, width, digits=2):
 def cells(samples, base):
     """One direction of one row: rate, range, share of loopback, costs."""
     if not samples:
-        return f"{'failed':>6}" + " " * 37
+        return f"{'failed':>6}" + " " * 38
     rates = [s["gbps"] for s in samples]
     rate, loopback = median(rates), middle(base, "gbps")
     spread = f"{min(rates):.2f}..{max(rates):.2f}"
@@ -86,7 +86,8 @@ def pairs(rows):
         for name in contenders:
             if not name.startswith("netfwd"):
                 continue
-            against = [(group, p) for p in contenders if p in GOALS]
+            against = [(group, p) for p in contenders if p in GOALS and
+                       (group, p) != ("qemu", "loopback")]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:
@@ -119,14 +120,15 @@ def ratios(rows):
 def failures(record):
     for label, programs in record["absent"].items():
         yield f"not measured: {label}: missing {', '.join(programs)}"
-    seen = set()
+    whys = defaultdict(list)
     for s in record["samples"]:
         if "failed" in s:
-            line = (f"failed: {s['group']}/{s['contender']} {s['connection']} "
-                    f"{s['direction']}: {s['failed']}")
-            if line not in seen:
-                seen.add(line)
-                yield line
+            what = (s["group"], s["contender"], s["connection"],
+                    s["direction"])
+            whys[what].append(s["failed"].strip())
+    for (group, contender, connection, direction), why in whys.items():
+        yield (f"failed {len(why)} times: {group}/{contender} {connection} "
+               f"{direction}: {why[0]}")
 
 
 def environment(record):
