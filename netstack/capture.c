@@ -14,9 +14,8 @@
 #include "netstack/frame.h"
 
 struct capture {
-	FILE *file;
+	FILE *file; /* NULL after a write error */
 	bool is_dirty;
-	bool has_failed;
 };
 
 struct pcap_header {
@@ -71,6 +70,8 @@ void capture_frame(struct capture *c, const struct frame *frame)
 	};
 	struct timespec now;
 
+	if (!c->file)
+		return;
 	clock_gettime(CLOCK_REALTIME, &now);
 	record.sec = (uint32_t)now.tv_sec;
 	record.nsec = (uint32_t)now.tv_nsec;
@@ -82,19 +83,21 @@ void capture_frame(struct capture *c, const struct frame *frame)
 
 void capture_flush(struct capture *c)
 {
-	if (!c->is_dirty || c->has_failed)
+	if (!c->is_dirty || !c->file)
 		return;
 	c->is_dirty = false;
 	if (fflush(c->file) == 0 && !ferror(c->file))
 		return;
-	c->has_failed = true;
 	log_error("capture ended: %s", strerror(errno));
+	(void)fclose(c->file);
+	c->file = NULL;
 }
 
 void capture_free(struct capture *c)
 {
 	if (!c)
 		return;
-	fclose(c->file);
+	if (c->file)
+		(void)fclose(c->file);
 	free(c);
 }

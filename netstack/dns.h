@@ -9,7 +9,7 @@
 #include "netstack/addr.h"
 
 #define DNS_HEADER_SIZE 12U
-#define DNS_NAME_SIZE 256U /* longest name as text, with NUL */
+#define DNS_NAME_SIZE 254U /* longest name as text (RFC 1035, 2.3.4), with NUL */
 #define DNS_TYPE_A 1
 #define DNS_TYPE_AAAA 28
 #define DNS_RCODE_OK 0

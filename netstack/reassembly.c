@@ -19,7 +19,9 @@ struct key {
 struct reassembly_slot {
 	struct key key;
 	uint64_t started_ms;
+	uint64_t number;   /* counts up: which one is the oldest */
 	uint32_t total;	   /* payload bytes, once the last fragment is known */
+	uint32_t end;	   /* of what has come so far */
 	uint32_t received; /* payload bytes */
 	uint8_t have[(MAX_PAYLOAD / UNIT + 1 + 7) / 8]; /* a bit per unit */
 	uint8_t bytes[HEADERS + MAX_PAYLOAD];
@@ -84,7 +86,7 @@ static unsigned int choose_slot(struct reassembly *r, const struct key *key, uin
 			free_slot = i;
 		else if (memcmp(&s->key, key, sizeof(*key)) == 0)
 			return i;
-		else if (!r->slots[oldest] || s->started_ms < r->slots[oldest]->started_ms)
+		else if (!r->slots[oldest] || s->number < r->slots[oldest]->number)
 			oldest = i;
 	}
 	if (free_slot < REASSEMBLY_SLOTS)
@@ -107,15 +109,18 @@ static bool add_piece(struct reassembly_slot *s, const struct frame *frame, cons
 {
 	uint32_t end = p->offset + p->len;
 
-	if (overlaps(s, p) || (s->total && end > s->total) || (p->is_last && s->total))
+	if (overlaps(s, p) || (s->total && end > s->total) ||
+	    (p->is_last && (s->total || end < s->end)))
 		return false;
 	if (p->is_last)
 		s->total = end;
+	if (end > s->end)
+		s->end = end;
 	for (uint32_t u = p->offset / UNIT; u * UNIT < end; u++)
 		s->have[u / 8] |= (uint8_t)(1U << u % 8);
 	frame_copy(frame, p->frame_offset, s->bytes + HEADERS + p->offset, p->len);
 	s->received += p->len;
-	return s->total == 0 || s->received <= s->total;
+	return true;
 }
 
 /* Writes the headers of an unfragmented packet in front of the payload. */
@@ -159,6 +164,7 @@ bool reassembly_add(struct reassembly *r, const struct frame *frame, const struc
 		}
 		r->slots[i]->key = key;
 		r->slots[i]->started_ms = now_ms;
+		r->slots[i]->number = r->n_started++;
 	}
 	s = r->slots[i];
 	if (!add_piece(s, frame, &piece)) {

@@ -17,6 +17,7 @@ struct reassembly_slot;
 struct reassembly {
 	struct reassembly_slot *slots[REASSEMBLY_SLOTS];
 	struct reassembly_slot *done; /* the one whose bytes `whole` refers to */
+	uint64_t n_started;	      /* datagrams */
 	uint64_t dropped;	      /* datagrams given up, or fragments refused */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netstack/base/log.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -31,52 +32,87 @@ bool log_is_on(enum log_level level)
 }
 
 /* One line under construction: written with a single call, so that lines of
- * several processes on one stderr do not mix. */
+ * several processes on one stderr do not mix. What does not fit is left out. */
 struct line {
 	char text[2048];
 	size_t len;
+	bool is_full;
 };
 
-static void line_putc(struct line *l, char c)
+#define LINE_TAIL 3 /* a closing quote, a brace, the end of the line */
+
+/* All or nothing: an escape sequence is not cut. */
+static void line_put(struct line *l, const char *s, size_t len)
 {
-	if (l->len < sizeof(l->text) - 2) /* room for a closing quote */
-		l->text[l->len++] = c;
+	l->is_full |= l->len + len > sizeof(l->text) - LINE_TAIL;
+	if (l->is_full)
+		return;
+	memcpy(l->text + l->len, s, len);
+	l->len += len;
 }
 
 static void line_puts(struct line *l, const char *s)
 {
-	while (*s)
-		line_putc(l, *s++);
+	line_put(l, s, strlen(s));
+}
+
+/* Bytes of the character that starts here (RFC 3629), 0 for one that must not
+ * be printed: a control character, or no character at all. */
+static size_t printable_size(const char *s)
+{
+	const uint8_t *b = (const uint8_t *)s;
+	size_t size = b[0] < 0x80 ? 1 : b[0] < 0xe0 ? 2 : b[0] < 0xf0 ? 3 : 4;
+
+	if (size == 1)
+		return b[0] >= 0x20 && b[0] != 0x7f;
+	if (b[0] < 0xc2 || b[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < size; i++) {
+		if ((b[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	/* C1 controls; longer than need be; surrogates; above U+10FFFF */
+	if ((b[0] == 0xc2 && b[1] < 0xa0) || (b[0] == 0xe0 && b[1] < 0xa0) ||
+	    (b[0] == 0xed && b[1] > 0x9f) || (b[0] == 0xf0 && b[1] < 0x90) ||
+	    (b[0] == 0xf4 && b[1] > 0x8f))
+		return 0;
+	return size;
 }
 
 /* Control characters never reach a terminal: they may be the guest's. */
 static void line_put_value(struct line *l, const char *s)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	while (*s) {
+		size_t size = printable_size(s);
+		char escape[8];
 
-		if (c < 0x20 || c == 0x7f) {
-			char hex[8];
+		if (size == 0) {
+			unsigned int c = (uint8_t)*s++;
 
-			(void)snprintf(hex, sizeof(hex), as_json ? "\\u%04x" : "\\x%02x", c);
-			line_puts(l, hex);
-			continue;
+			if (as_json && c >= 0x80)
+				c = 0xfffd; /* not a character */
+			(void)snprintf(escape, sizeof(escape), as_json ? "\\u%04x" : "\\x%02x", c);
+			line_puts(l, escape);
+		} else if (as_json && (*s == '"' || *s == '\\')) {
+			line_put(l, (const char[]){ '\\', *s++ }, 2);
+		} else {
+			line_put(l, s, size);
+			s += size;
 		}
-		if (as_json && (c == '"' || c == '\\'))
-			line_putc(l, '\\');
-		line_putc(l, (char)c);
 	}
 }
 
 static void line_put_json(struct line *l, const char *key, const char *value)
 {
-	if (l->len > 1)
-		line_putc(l, ',');
-	line_putc(l, '"');
-	line_puts(l, key);
-	line_puts(l, "\":\"");
+	char start[64];
+	int n = snprintf(start, sizeof(start), "%s\"%s\":\"", l->len > 1 ? "," : "", key);
+
+	assert(n > 0 && (size_t)n < sizeof(start)); /* keys are ours */
+	line_put(l, start, (size_t)n);
+	if (l->is_full)
+		return;
 	line_put_value(l, value);
-	line_putc(l, '"');
+	l->text[l->len++] = '"'; /* of the tail */
 }
 
 static void line_start_json(struct line *l)
@@ -90,7 +126,7 @@ static void line_start_json(struct line *l)
 	gmtime_r(&now.tv_sec, &tm);
 	n = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
 	(void)snprintf(when + n, sizeof(when) - n, ".%03ldZ", now.tv_nsec / 1000000);
-	line_putc(l, '{');
+	line_puts(l, "{");
 	line_put_json(l, "time", when);
 }
 
@@ -151,9 +187,9 @@ void log_event(const char *name, ...)
 			line_put_json(&l, key, value);
 			continue;
 		}
-		line_putc(&l, ' ');
+		line_puts(&l, " ");
 		line_puts(&l, key);
-		line_putc(&l, '=');
+		line_puts(&l, "=");
 		line_put_value(&l, value);
 	}
 	va_end(ap);

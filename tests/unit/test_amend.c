@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Replies as libslirp 4.7 writes them, and what becomes of them. */
+#include "netstack/amend.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "netstack/base/bytes.h"
+#include "tests/support/wire.h"
+
+#define UDP_AT (ETH_HEADER_SIZE + 20)
+#define BOOTP_AT (UDP_AT + 8)
+#define OPTIONS_AT (BOOTP_AT + 240)
+#define DHCP_SIZE 548 /* of libslirp's replies, padded */
+#define RA_AT (ETH_HEADER_SIZE + 40)
+
+static const struct amend_config config = {
+	.mtu = 65520,
+	.dns6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 3 } },
+};
+
+static const uint8_t offer_options[] = {
+	53, 1, 2,		     /* OFFER */
+	54, 4, 192, 168, 5,    2,    /* server */
+	1,  4, 255, 255, 255,  0,    /* mask */
+	3,  4, 192, 168, 5,    2,    /* router */
+	6,  4, 192, 168, 5,    3,    /* resolver */
+	51, 4, 0,   1,	 0x51, 0x80, /* lease */
+};
+
+/* A frame in memory of its size and the promised room. */
+struct fixture {
+	uint8_t *bytes;
+	size_t len;
+};
+
+static struct fixture from(const uint8_t *bytes, size_t len)
+{
+	struct fixture f = { calloc(1, len + AMEND_ROOM), len };
+
+	assert_non_null(f.bytes);
+	memcpy(f.bytes, bytes, len);
+	return f;
+}
+
+static struct fixture dhcp_reply(const uint8_t *options, size_t len, size_t size)
+{
+	struct wire w = wire_to(&wire_gateway4, 68, 67);
+	uint8_t bytes[FRAME_MAX_SIZE], bootp[DHCP_SIZE] = { 2, 1, 6, 0 };
+
+	w = wire_back(&w);
+	put_be32(bootp + 236, 0x63825363);
+	assert_true(240 + len <= sizeof(bootp));
+	memcpy(bootp + 240, options, len);
+	return from(bytes, wire_udp(bytes, &w, bootp, size));
+}
+
+static struct fixture offer(void)
+{
+	uint8_t options[sizeof(offer_options) + 1];
+
+	memcpy(options, offer_options, sizeof(offer_options));
+	options[sizeof(offer_options)] = 255;
+	return dhcp_reply(options, sizeof(options), DHCP_SIZE);
+}
+
+static void amend(struct fixture *f)
+{
+	f->len = amend_frame(f->bytes, f->len, &config);
+}
+
+static void assert_untouched(struct fixture f)
+{
+	uint8_t *before = malloc(f.len);
+
+	assert_non_null(before);
+	memcpy(before, f.bytes, f.len);
+	assert_int_equal(amend_frame(f.bytes, f.len, &config), f.len);
+	assert_memory_equal(f.bytes, before, f.len);
+	free(before);
+	free(f.bytes);
+}
+
+static void a_dhcp_reply_tells_the_mtu(void **state)
+{
+	static const uint8_t mtu[] = { 26, 2, 0xff, 0xf0, 255 };
+	struct fixture f = offer();
+	size_t len = f.len;
+	uint8_t before[BOOTP_AT + DHCP_SIZE];
+
+	(void)state;
+	memcpy(before, f.bytes, f.len);
+	amend(&f);
+
+	assert_int_equal(f.len, len);
+	assert_memory_equal(f.bytes, before, UDP_AT + 6);
+	assert_memory_equal(f.bytes + BOOTP_AT, before + BOOTP_AT, 240 + sizeof(offer_options));
+	assert_memory_equal(f.bytes + OPTIONS_AT + sizeof(offer_options), mtu, sizeof(mtu));
+	for (size_t i = OPTIONS_AT + sizeof(offer_options) + sizeof(mtu); i < len; i++)
+		assert_int_equal(f.bytes[i], 0);
+	assert_true(wire_has_right_checksum(f.bytes, f.len));
+	assert_untouched(f); /* the second time */
+}
+
+static void padding_between_options_is_passed_over(void **state)
+{
+	static const uint8_t options[] = { 53, 1, 5, 0, 0, 0, 51, 4, 0, 0, 0, 9, 255 };
+	struct fixture f = dhcp_reply(options, sizeof(options), DHCP_SIZE);
+
+	(void)state;
+	amend(&f);
+	assert_int_equal(f.bytes[OPTIONS_AT + sizeof(options) - 1], 26);
+	free(f.bytes);
+}
+
+static void dhcp_without_room_or_end_stays_as_it_is(void **state)
+{
+	static const uint8_t end[] = { 53, 1, 2, 255 };
+	static const uint8_t no_end[] = { 53, 1, 2, 0 };
+	static const uint8_t beyond[] = { 53, 250 };
+	static const uint8_t kind_only[] = { 53 };
+	static const uint8_t has_mtu[] = { 53, 1, 2, 26, 2, 5, 0xdc, 255 };
+
+	(void)state;
+	assert_untouched(dhcp_reply(end, sizeof(end), 240 + 4));
+	assert_untouched(dhcp_reply(end, sizeof(end), 240 + 4 + 3));
+	assert_untouched(dhcp_reply(no_end, sizeof(no_end), 240 + 4));
+	assert_untouched(dhcp_reply(no_end, sizeof(no_end), DHCP_SIZE));
+	assert_untouched(dhcp_reply(beyond, sizeof(beyond), 240 + 8));
+	assert_untouched(dhcp_reply(kind_only, sizeof(kind_only), 240 + 1));
+	assert_untouched(dhcp_reply(has_mtu, sizeof(has_mtu), DHCP_SIZE));
+	assert_untouched(dhcp_reply(end, 0, 240));
+	assert_untouched(dhcp_reply(end, 0, 239));
+	assert_untouched(dhcp_reply(end, 0, 0));
+}
+
+/* 4 bytes of room behind the end are enough for the option. */
+static void the_last_byte_of_room_is_used(void **state)
+{
+	static const uint8_t end[] = { 53, 1, 2, 255 };
+	struct fixture f = dhcp_reply(end, sizeof(end), 240 + 4 + 4);
+
+	(void)state;
+	amend(&f);
+	assert_int_equal(f.bytes[OPTIONS_AT + 3], 26);
+	assert_int_equal(f.bytes[f.len - 1], 255);
+	free(f.bytes);
+}
+
+/* --- router advertisements ------------------------------------------------ */
+
+static const uint8_t prefix_option[32] = { 3,	 4, 64, 0xc0, 0, 0,    0x38, 0x40, 0,	 0, 0x38,
+					   0x40, 0, 0,	0,    0, 0xfd, 0,    0xc0, 0xa8, 0, 5 };
+static const uint8_t source_option[8] = { 1, 1, 0x52, 0x56, 0, 0, 0, 2 };
+static const uint8_t mtu_option[8] = { 5, 1, 0, 0, 0, 0, 0xff, 0xf0 };
+static const uint8_t dns_option[24] = { 25,   3, 0,    0,    0, 0, 0x07,    0x08,
+					0xfd, 0, 0xc0, 0xa8, 0, 5, [23] = 3 };
+
+static struct fixture ra(const uint8_t *const *options, size_t header)
+{
+	struct wire w = wire_to(&wire_gateway6, 0, 0);
+	uint8_t bytes[512], message[256] = { 134, 0, 0, 0, 64, 0, 7, 8 };
+	size_t len = header;
+
+	w = wire_back(&w);
+	for (; *options; options++) {
+		memcpy(message + len, *options, (*options)[1] * (size_t)8);
+		len += (*options)[1] * (size_t)8;
+	}
+	return from(bytes, wire_icmp(bytes, &w, message, len));
+}
+
+static void assert_ra_options(const struct fixture *f, const uint8_t *const *options)
+{
+	const uint8_t *at = f->bytes + RA_AT + 16;
+
+	for (; *options; options++) {
+		size_t size = (*options)[1] * (size_t)8;
+
+		assert_true(at + size <= f->bytes + f->len);
+		assert_memory_equal(at, *options, size);
+		at += size;
+	}
+	assert_ptr_equal(at, f->bytes + f->len);
+	assert_int_equal(get_be16(f->bytes + ETH_HEADER_SIZE + 4), f->len - RA_AT);
+}
+
+static void a_router_advertisement_tells_mtu_and_resolver(void **state)
+{
+	static const uint8_t *const slirp[] = { source_option, prefix_option, NULL };
+	static const uint8_t *const amended[] = { source_option, prefix_option, mtu_option,
+						  dns_option, NULL };
+	struct fixture f = ra(slirp, 16);
+
+	(void)state;
+	amend(&f);
+	assert_ra_options(&f, amended);
+	assert_true(wire_has_right_checksum(f.bytes, f.len));
+	assert_int_equal(f.bytes[ETH_HEADER_SIZE + 7], 255); /* hop limit */
+	assert_untouched(f);
+}
+
+static void what_the_advertisement_has_stays(void **state)
+{
+	static const uint8_t *const with_dns[] = { prefix_option, dns_option, source_option, NULL };
+	static const uint8_t *const plus_mtu[] = { prefix_option, dns_option, source_option,
+						   mtu_option, NULL };
+	static const uint8_t *const with_mtu[] = { mtu_option, NULL };
+	static const uint8_t *const plus_dns[] = { mtu_option, dns_option, NULL };
+	static const uint8_t *const none[] = { NULL };
+	static const uint8_t *const both[] = { mtu_option, dns_option, NULL };
+	struct fixture f;
+
+	(void)state;
+	f = ra(with_dns, 16);
+	amend(&f);
+	assert_ra_options(&f, plus_mtu);
+	free(f.bytes);
+	f = ra(with_mtu, 16);
+	amend(&f);
+	assert_ra_options(&f, plus_dns);
+	free(f.bytes);
+	f = ra(none, 16);
+	amend(&f);
+	assert_ra_options(&f, both);
+	free(f.bytes);
+}
+
+/* --- everything else ------------------------------------------------------ */
+
+static void other_frames_stay_as_they_are(void **state)
+{
+	static const uint8_t *const none[] = { NULL };
+	struct wire dhcp = wire_to(&wire_gateway4, 68, 67), six = wire_to(&wire_gateway6, 68, 67);
+	uint8_t bytes[FRAME_MAX_SIZE], echo[64] = { 0 }, data[DHCP_SIZE] = { 0 };
+	struct fixture request = from(bytes, wire_udp(bytes, &dhcp, data, sizeof(data)));
+
+	(void)state;
+	assert_untouched(request);
+	six = wire_back(&six);
+	assert_untouched(from(bytes, wire_udp(bytes, &six, data, sizeof(data))));
+	assert_untouched(from(bytes, wire_icmp(bytes, &dhcp, echo, sizeof(echo))));
+	assert_untouched(ra(none, 15)); /* too short to be one */
+	assert_untouched(from(bytes, wire_arp(bytes, &dhcp, 1)));
+	assert_untouched(from(bytes, 13));
+	assert_untouched(from(bytes, 0));
+	data[0] = 0xff;
+	assert_untouched(from(data, sizeof(data))); /* no frame at all */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_dhcp_reply_tells_the_mtu),
+		cmocka_unit_test(padding_between_options_is_passed_over),
+		cmocka_unit_test(dhcp_without_room_or_end_stays_as_it_is),
+		cmocka_unit_test(the_last_byte_of_room_is_used),
+		cmocka_unit_test(a_router_advertisement_tells_mtu_and_resolver),
+		cmocka_unit_test(what_the_advertisement_has_stays),
+		cmocka_unit_test(other_frames_stay_as_they_are),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
