@@ -90,9 +90,14 @@ uint64_t checksum_iov(uint64_t sum, const struct iovec *iov, int n, size_t offse
 uint64_t checksum_pseudo(const struct ipaddr *src, const struct ipaddr *dst, uint8_t protocol,
 			 size_t len)
 {
-	uint8_t tail[8] = { (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
-			    (uint8_t)len,	  0,			0,
-			    0,			  protocol };
+	uint8_t tail[8] = { (uint8_t)(len >> 24),
+			    (uint8_t)(len >> 16),
+			    (uint8_t)(len >> 8),
+			    (uint8_t)len,
+			    0,
+			    0,
+			    0,
+			    protocol };
 	unsigned int skip = ipaddr_is_v4(src) ? 12 : 0;
 	uint64_t sum = checksum_add(0, tail, sizeof(tail));
 

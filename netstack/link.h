@@ -33,9 +33,9 @@ struct link_counters {
 	uint64_t rx_oversized; /* longer than FRAME_MAX_SIZE */
 	uint64_t rx_bad_vnet;  /* a virtio-net header that lies */
 	uint64_t rx_no_memory;
-	uint64_t rx_refused;   /* a datagram of somebody who is not the guest */
-	uint64_t tx_blocked;   /* -EAGAIN given */
-	uint64_t tx_dropped;   /* nobody connected, or a broken transport */
+	uint64_t rx_refused; /* a datagram of somebody who is not the guest */
+	uint64_t tx_blocked; /* -EAGAIN given */
+	uint64_t tx_dropped; /* nobody connected, or a broken transport */
 };
 
 struct link_owner {

@@ -28,7 +28,7 @@
 /* SO_SNDBUF; the kernel doubles it, and refuses datagrams that are larger. */
 #define SOCKET_BUFFER_SIZE (256 << 10)
 
-#define RETRY_MS 5	/* out of memory, or a full guest that poll calls ready */
+#define RETRY_MS 5	   /* out of memory, or a full guest that poll calls ready */
 #define LOOK_AFTER_MS 1000 /* is the guest still there? */
 
 struct peer {

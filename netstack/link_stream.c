@@ -332,8 +332,7 @@ static void accept_failed(struct link_stream *l)
 {
 	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
 		return;
-	log_limited(LOG_LEVEL_WARN, "%s: cannot accept a guest: %s", l->link.name,
-		    strerror(errno));
+	log_limited(LOG_LEVEL_WARN, "%s: cannot accept a guest: %s", l->link.name, strerror(errno));
 	watch_want(l->listener, 0);
 	timer_start(l->retry, RETRY_MS);
 }

@@ -191,10 +191,9 @@ int link_tap_new(struct loop *loop, const struct tap_config *config, struct link
 	t->fd = tap.fd;
 	t->has_vnet = tap.has_vnet;
 	t->link.ops = &link_tap_ops;
-	t->link.caps = (struct link_caps){ .mtu = config->mtu,
-					   .csum = tap.has_vnet,
-					   .tso = tap.has_vnet,
-					   .lossless = true };
+	t->link.caps = (struct link_caps){
+		.mtu = config->mtu, .csum = tap.has_vnet, .tso = tap.has_vnet, .lossless = true
+	};
 	(void)snprintf(t->link.name, sizeof(t->link.name), "netns:%s", config->netns);
 	buffer_pool_init(&t->pool, VNET_HEADER_SIZE + FRAME_MAX_SIZE, RX_BUFFERS);
 	*out = &t->link;

@@ -84,8 +84,7 @@ static bool use_offload(int fd)
 	int size = VNET_HEADER_SIZE;
 
 	return ioctl(fd, TUNSETVNETHDRSZ, &size) == 0 &&
-	       ioctl(fd, TUNSETOFFLOAD,
-		     TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) == 0;
+	       ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) == 0;
 }
 
 static int create(const char *ifname, bool with_vnet)
@@ -121,8 +120,9 @@ static int create_tap(const char *ifname, struct report *r)
 		fd = create(ifname, false);
 	}
 	if (fd < 0)
-		return failed(r, fd, fd == -ENOENT ? "open /dev/net/tun (modprobe tun?)" :
-						     "create the interface");
+		return failed(r, fd,
+			      fd == -ENOENT ? "open /dev/net/tun (modprobe tun?)" :
+					      "create the interface");
 	return fd;
 }
 

@@ -5,7 +5,7 @@
 #include "netstack/link_tap.h"
 
 struct netns_tap {
-	int fd; /* non-blocking */
+	int fd;	       /* non-blocking */
 	bool has_vnet; /* every read and write starts with a virtio-net header */
 	bool has_ipv6; /* the namespace took the IPv6 address */
 };

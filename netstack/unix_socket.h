@@ -7,7 +7,7 @@
 #include <sys/un.h>
 
 struct unix_socket {
-	int fd; /* -1 when closed; non-blocking, close-on-exec */
+	int fd;	   /* -1 when closed; non-blocking, close-on-exec */
 	dev_t dev; /* of the file that bind() made */
 	ino_t ino;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];

@@ -10,10 +10,10 @@
 struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare;
-	uv_idle_t idle;	       /* active: the sleep returns at once */
-	bool do_not_sleep;     /* asked for since the last sleep */
-	struct list hooks;     /* loop_hook.node */
-	struct list deferred;  /* loop_deferred.node */
+	uv_idle_t idle;	      /* active: the sleep returns at once */
+	bool do_not_sleep;    /* asked for since the last sleep */
+	struct list hooks;    /* loop_hook.node */
+	struct list deferred; /* loop_deferred.node */
 };
 
 struct watch {

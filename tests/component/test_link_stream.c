@@ -187,8 +187,8 @@ static void read_frames(struct fixture *f)
 	struct iovec frame;
 	ssize_t n;
 
-	while ((n = recv(f->guest, f->from_link + f->from_link_len,
-			 STORE_SIZE - f->from_link_len, 0)) > 0)
+	while ((n = recv(f->guest, f->from_link + f->from_link_len, STORE_SIZE - f->from_link_len,
+			 0)) > 0)
 		f->from_link_len += (size_t)n;
 	w.len = f->from_link_len;
 	while (framing_next(&w, &frame) == FRAMING_FRAME) {
