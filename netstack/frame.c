@@ -95,7 +95,8 @@ int frame_decode_vnet(const uint8_t header[static VNET_HEADER_SIZE], size_t fram
 		return -EINVAL;
 	if (o.gso == FRAME_GSO_NONE)
 		o.gso_size = o.header_size = 0;
-	else if ((o.gso != FRAME_GSO_TCP4 && o.gso != FRAME_GSO_TCP6) || o.gso_size == 0)
+	else if ((o.gso != FRAME_GSO_TCP4 && o.gso != FRAME_GSO_TCP6) || o.gso_size == 0 ||
+		 o.header_size > frame_len)
 		return -EINVAL;
 	*out = o;
 	return 0;

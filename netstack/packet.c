@@ -32,6 +32,7 @@ static const char *const error_name[] = {
 	[PACKET_BAD_TCP] = "bad-tcp",
 	[PACKET_BAD_UDP] = "bad-udp",
 	[PACKET_BAD_ICMP] = "bad-icmp",
+	[PACKET_BAD_OFFLOAD] = "bad-offload",
 };
 static_assert(sizeof(error_name) / sizeof(error_name[0]) == PACKET_N_ERRORS, "one name each");
 
@@ -219,7 +220,43 @@ static enum packet_error parse_ip6(struct frame *frame, struct packet *p)
 	return finish_ip(frame, p);
 }
 
-enum packet_error packet_parse(struct frame *frame, struct packet *p)
+/* Where the checksum is, from the start of the transport header. */
+static unsigned int checksum_offset(const struct packet *p)
+{
+	switch (p->protocol) {
+	case IP_PROTO_TCP:
+		return 16;
+	case IP_PROTO_UDP:
+		return 6;
+	default: /* ICMP and ICMPv6 */
+		return 2;
+	}
+}
+
+/* The offload comes from the guest as well. The checksum asked for is the
+ * packet's own, or one in its payload, when the packet is a tunnel's. */
+static enum packet_error check_offload(const struct frame *frame, const struct packet *p)
+{
+	const struct frame_offload *o = &frame->offload;
+	size_t l4, field = (size_t)o->csum_start + o->csum_offset;
+	bool is_own;
+
+	if (!o->csum_partial)
+		return o->gso == FRAME_GSO_NONE ? PACKET_OK : PACKET_BAD_OFFLOAD;
+	if (p->kind == PACKET_ARP || p->kind == PACKET_FRAGMENT)
+		return PACKET_BAD_OFFLOAD;
+	l4 = (size_t)(p->l4 - (uint8_t *)frame->refs[0].iov_base);
+	is_own = o->csum_start == l4 && o->csum_offset == checksum_offset(p);
+	if (o->gso != FRAME_GSO_NONE &&
+	    (p->kind != PACKET_TCP || !is_own || (o->gso == FRAME_GSO_TCP4) != p->is_v4))
+		return PACKET_BAD_OFFLOAD;
+	if (!is_own &&
+	    (o->csum_start < l4 + p->l4_header_size || field + 2 > frame->refs[0].iov_len))
+		return PACKET_BAD_OFFLOAD;
+	return PACKET_OK;
+}
+
+static enum packet_error parse(struct frame *frame, struct packet *p)
 {
 	uint8_t *eth;
 
@@ -242,6 +279,13 @@ enum packet_error packet_parse(struct frame *frame, struct packet *p)
 	default:
 		return PACKET_OTHER_ETHERTYPE;
 	}
+}
+
+enum packet_error packet_parse(struct frame *frame, struct packet *p)
+{
+	enum packet_error error = parse(frame, p);
+
+	return error == PACKET_OK ? check_offload(frame, p) : error;
 }
 
 void packet_put_ethernet(uint8_t *at, const struct mac *dst, const struct mac *src,

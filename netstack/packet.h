@@ -33,6 +33,7 @@ enum packet_error {
 	PACKET_BAD_TCP,
 	PACKET_BAD_UDP,
 	PACKET_BAD_ICMP,
+	PACKET_BAD_OFFLOAD, /* a virtio-net header that does not fit the packet */
 	PACKET_N_ERRORS,
 };
 
@@ -65,8 +66,10 @@ struct packet {
 	uint16_t l4_header_size;
 };
 
-/* Checks the frame and fills in *p. Trims Ethernet padding off the frame. The
- * headers must be in refs[0] (see frame.h). */
+/* Checks the frame and its offload, and fills in *p. Trims Ethernet padding off
+ * the frame. The headers must be in refs[0] (see frame.h). After it,
+ * frame_finish_checksum() changes no byte that was looked at here but the
+ * packet's own checksum. */
 enum packet_error packet_parse(struct frame *frame, struct packet *p);
 
 /* "bad-ip-length" and the like. */
