@@ -352,7 +352,7 @@ int egress_send_whole(struct egress *e, struct frame *frame)
 	if (get_be16(eth + 12) == ETHERTYPE_IP4) {
 		ip_size = (ip[0] & 15U) * 4;
 		m.id = get_be16(ip + 4);
-		m.offset = (get_be16(ip + 6) & 0x1fffU) * 8;
+		m.offset = (size_t)(get_be16(ip + 6) & 0x1fffU) * 8;
 		m.has_more = get_be16(ip + 6) & 0x2000;
 		src = ipaddr_from_v4(ip + 12);
 		dst = ipaddr_from_v4(ip + 16);

@@ -7,8 +7,6 @@ static enum framing_status read_length(const struct framing_window *w, size_t *l
 	if (w->len < FRAMING_HEADER_SIZE)
 		return FRAMING_PARTIAL;
 	*len = get_be32(w->data);
-	if (*len < ETH_HEADER_SIZE)
-		return FRAMING_RUNT;
 	if (*len > FRAME_MAX_SIZE)
 		return FRAMING_OVERSIZED;
 	return FRAMING_FRAME;
@@ -27,7 +25,7 @@ enum framing_status framing_next(struct framing_window *w, struct iovec *frame)
 	*frame = (struct iovec){ w->data + FRAMING_HEADER_SIZE, len };
 	w->data += FRAMING_HEADER_SIZE + len;
 	w->len -= FRAMING_HEADER_SIZE + len;
-	return FRAMING_FRAME;
+	return len < ETH_HEADER_SIZE ? FRAMING_RUNT : FRAMING_FRAME;
 }
 
 size_t framing_missing(const struct framing_window *w)

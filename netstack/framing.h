@@ -18,7 +18,7 @@
 enum framing_status {
 	FRAMING_FRAME,	   /* a frame was taken off the window */
 	FRAMING_PARTIAL,   /* the window ends before its first frame does */
-	FRAMING_RUNT,	   /* a length below an Ethernet header, or 0 */
+	FRAMING_RUNT,	   /* one shorter than an Ethernet header was taken off */
 	FRAMING_OVERSIZED, /* a length above FRAME_MAX_SIZE */
 };
 
@@ -28,8 +28,8 @@ struct framing_window {
 	size_t len;
 };
 
-/* The next frame. FRAMING_FRAME sets *frame and moves the window past it; the
- * other results change neither. After a runt or an oversized length nothing
+/* The next frame. FRAMING_FRAME and FRAMING_RUNT set *frame and move the window
+ * past it; the other results change neither. After an oversized length nothing
  * that follows can be trusted: the connection is to be dropped. */
 enum framing_status framing_next(struct framing_window *window, struct iovec *frame);
 

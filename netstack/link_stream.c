@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,15 +116,24 @@ static void guest_left(struct link_stream *l, int error)
 
 /* ---- from the guest ---- */
 
-static void refuse_framing(struct link_stream *l, enum framing_status status, const uint8_t *at)
+static void refuse_framing(struct link_stream *l, const uint8_t *at)
 {
-	if (status == FRAMING_RUNT)
-		l->link.counters.rx_runt++;
-	else
-		l->link.counters.rx_oversized++;
+	l->link.counters.rx_oversized++;
 	log_limited(LOG_LEVEL_WARN, "%s: a frame of %u bytes cannot be, guest disconnected",
 		    l->link.name, get_be32(at));
 	drop_guest(l);
+}
+
+static void deliver_one(struct link_stream *l, const struct iovec *bytes)
+{
+	struct frame frame;
+
+	frame_init(&frame);
+	frame.owner = l->rx.current;
+	frame_add(&frame, bytes->iov_base, bytes->iov_len);
+	l->link.counters.rx_frames++;
+	l->link.counters.rx_bytes += bytes->iov_len;
+	l->link.owner->receive(l->link.owner_arg, &frame);
 }
 
 /* Hands up every whole frame among the bytes read; keeps the rest for later. */
@@ -133,24 +143,22 @@ static void deliver(struct link_stream *l, size_t n)
 		.data = rx_buffer_end(&l->rx) - n - l->rx_partial,
 		.len = n + l->rx_partial,
 	};
-	enum framing_status status;
-	struct frame frame;
+	enum framing_status status = FRAMING_FRAME;
 	struct iovec bytes;
 
 	/* the owner may drop the guest, by a send() that fails */
-	while ((status = framing_next(&window, &bytes)) == FRAMING_FRAME && l->fd >= 0) {
-		frame_init(&frame);
-		frame.owner = l->rx.current;
-		frame_add(&frame, bytes.iov_base, bytes.iov_len);
-		l->link.counters.rx_frames++;
-		l->link.counters.rx_bytes += bytes.iov_len;
-		l->link.owner->receive(l->link.owner_arg, &frame);
+	while (l->fd >= 0 && (status == FRAMING_FRAME || status == FRAMING_RUNT)) {
+		status = framing_next(&window, &bytes);
+		if (status == FRAMING_FRAME)
+			deliver_one(l, &bytes);
+		else if (status == FRAMING_RUNT)
+			l->link.counters.rx_runt++;
 	}
 	if (l->fd < 0)
 		return;
 	l->rx_partial = window.len;
-	if (status != FRAMING_PARTIAL)
-		refuse_framing(l, status, window.data);
+	if (status == FRAMING_OVERSIZED)
+		refuse_framing(l, window.data);
 }
 
 static int prepare_rx(struct link_stream *l)
@@ -328,6 +336,13 @@ static int peer_pid(int fd)
 	return (int)cred.pid;
 }
 
+static bool has_hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP));
+}
+
 static void accept_failed(struct link_stream *l)
 {
 	if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
@@ -349,6 +364,8 @@ static void on_connection(void *arg, unsigned int events)
 		return;
 	}
 	pid = peer_pid(fd);
+	if (l->fd >= 0 && has_hung_up(l->fd))
+		guest_left(l, 0); /* both events came in one round */
 	if (l->fd >= 0) {
 		log_limited(LOG_LEVEL_WARN, "%s: a second guest (process %d) was disconnected",
 			    l->link.name, pid);
