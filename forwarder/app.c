@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,10 +219,18 @@ static void tell_ready(const struct app *app)
 	close(fd);
 }
 
+static void log_counter(void *arg, const char *name, uint64_t value)
+{
+	(void)arg;
+	log_info("counter %s: %" PRIu64, name, value);
+}
+
 static void tear_down(struct app *app)
 {
 	qemu_free(app->qemu);
 	forwards_free(app->forwards);
+	if (app->stack)
+		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);
 	loop_free(app->loop);
 }

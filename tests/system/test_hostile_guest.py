@@ -50,7 +50,7 @@ class StreamChecks(unittest.TestCase):
                 self.assert_serves(name)
         self.netfwd.stop()
         for counter in ("runt", "bad-arp", "bad-ip-header", "bad-ip-length", "bad-ip-source",
-                        "bad-fragment", "bad-extension", "bad-tcp", "bad-udp", "bad-icmp"):
+                        "bad-fragment", "bad-extension-header", "bad-tcp", "bad-udp", "bad-icmp"):
             with self.subTest(counter):
                 self.assertRegex(self.netfwd.log(), rf"{counter}\W+[1-9]")
 
