@@ -32,6 +32,7 @@ struct app {
 	struct forwards *forwards;
 	struct qemu *qemu;
 	bool is_qemu_running;
+	bool is_stopping;
 	int exit_status;
 };
 
@@ -77,6 +78,7 @@ static void on_signal(void *arg, int signum)
 	struct app *app = arg;
 
 	log_info("stopping on signal %d", signum);
+	app->is_stopping = true;
 	if (app->is_qemu_running)
 		qemu_stop(app->qemu); /* the loop ends when it has ended */
 	else
@@ -88,6 +90,9 @@ static void on_qemu_exit(void *arg, int status)
 	struct app *app = arg;
 
 	app->is_qemu_running = false;
+	/* QEMU handles SIGTERM, but not in its first moments. */
+	if (app->is_stopping && status == 128 + SIGTERM)
+		status = EXIT_SUCCESS;
 	app->exit_status = status;
 	loop_stop(app->loop);
 }

@@ -40,17 +40,39 @@ static int open_netns(struct loop *loop, const struct options *o, const struct s
 	return link_tap_new(loop, &tap, out); /* logs by itself */
 }
 
-/* Takes the descriptor: the kind of link is the kind of socket. */
-static int open_fd(struct loop *loop, const struct options *o, struct link **out)
+/* The kind of link is the kind of socket. -errno where it is none. */
+static int socket_type(int fd)
 {
-	int type, r;
+	int type, is_listening;
 	socklen_t len = sizeof(type);
 
-	if (getsockopt(o->link_fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
-		r = -errno;
-		log_error("--fd %d: %s", o->link_fd,
-			  r == -EBADF ? "no such descriptor was inherited" : strerror(-r));
-		return r;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0)
+		return -errno;
+	return is_listening ? -ENOTCONN : type;
+}
+
+static const char *fd_hint(int error)
+{
+	switch (error) {
+	case -EBADF:
+		return "no such descriptor was inherited";
+	case -ENOTCONN:
+		return "the socket is not connected to a guest; to listen, use --stream PATH";
+	default:
+		return strerror(-error);
+	}
+}
+
+/* Takes the descriptor. */
+static int open_fd(struct loop *loop, const struct options *o, struct link **out)
+{
+	int type = socket_type(o->link_fd);
+	int r;
+
+	if (type < 0) {
+		log_error("--fd %d: %s", o->link_fd, fd_hint(type));
+		return type;
 	}
 	(void)fcntl(o->link_fd, F_SETFD, FD_CLOEXEC);
 	if (type == SOCK_STREAM)
@@ -58,7 +80,7 @@ static int open_fd(struct loop *loop, const struct options *o, struct link **out
 	else
 		r = link_dgram_from_fd(loop, o->link_fd, o->mtu, out);
 	if (r < 0)
-		log_error("--fd %d: %s", o->link_fd, strerror(-r));
+		log_error("--fd %d: %s", o->link_fd, fd_hint(r));
 	return r;
 }
 
