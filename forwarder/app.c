@@ -150,14 +150,13 @@ static int set_up_capture(struct app *app)
 	return r;
 }
 
-/* Checked first of all: the number may be one that we open ourselves. */
-static int check_ready_fd(const struct app *app)
+/* Before anything is opened: the number might be given to a descriptor of ours
+ * then. */
+static int check_inherited(const char *option, int fd)
 {
-	int fd = app->options.ready_fd;
-
 	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
 		return 0;
-	log_error("--ready-fd %d: %s", fd, strerror(errno));
+	log_error("%s %d: no such descriptor was inherited", option, fd);
 	return -EBADF;
 }
 
@@ -181,11 +180,12 @@ static int set_up_base(struct app *app)
 static int set_up(struct app *app)
 {
 	const struct options *o = &app->options;
-	int result = check_ready_fd(app);
+	int result = check_inherited("--ready-fd", o->ready_fd);
+	int link_result = check_inherited("--fd", o->link_fd);
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;

@@ -2,7 +2,6 @@
 #include "forwarder/guest_link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -54,14 +53,9 @@ static int socket_type(int fd)
 
 static const char *fd_hint(int error)
 {
-	switch (error) {
-	case -EBADF:
-		return "no such descriptor was inherited";
-	case -ENOTCONN:
+	if (error == -ENOTCONN)
 		return "the socket is not connected to a guest; to listen, use --stream PATH";
-	default:
-		return strerror(-error);
-	}
+	return strerror(-error);
 }
 
 /* Takes the descriptor. */
@@ -74,7 +68,6 @@ static int open_fd(struct loop *loop, const struct options *o, struct link **out
 		log_error("--fd %d: %s", o->link_fd, fd_hint(type));
 		return type;
 	}
-	(void)fcntl(o->link_fd, F_SETFD, FD_CLOEXEC);
 	if (type == SOCK_STREAM)
 		r = link_stream_from_fd(loop, o->link_fd, o->mtu, out);
 	else
