@@ -33,6 +33,7 @@ struct app {
 	struct forwards *forwards;
 	struct qemu *qemu;
 	bool is_qemu_running;
+	bool is_stopping;
 	int exit_status;
 };
 
@@ -78,6 +79,7 @@ static void on_signal(void *arg, int signum)
 	struct app *app = arg;
 
 	log_info("stopping on signal %d", signum);
+	app->is_stopping = true;
 	if (app->is_qemu_running)
 		qemu_stop(app->qemu); /* the loop ends when it has ended */
 	else
@@ -89,6 +91,9 @@ static void on_qemu_exit(void *arg, int status)
 	struct app *app = arg;
 
 	app->is_qemu_running = false;
+	/* QEMU handles SIGTERM, but not in its first moments. */
+	if (app->is_stopping && status == 128 + SIGTERM)
+		status = EXIT_SUCCESS;
 	app->exit_status = status;
 	loop_stop(app->loop);
 }
@@ -146,14 +151,13 @@ static int set_up_capture(struct app *app)
 	return r;
 }
 
-/* Checked first of all: the number may be one that we open ourselves. */
-static int check_ready_fd(const struct app *app)
+/* Before anything is opened: the number might be given to a descriptor of ours
+ * then. */
+static int check_inherited(const char *option, int fd)
 {
-	int fd = app->options.ready_fd;
-
 	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
 		return 0;
-	log_error("--ready-fd %d: %s", fd, strerror(errno));
+	log_error("%s %d: no such descriptor was inherited", option, fd);
 	return -EBADF;
 }
 
@@ -177,11 +181,12 @@ static int set_up_base(struct app *app)
 static int set_up(struct app *app)
 {
 	const struct options *o = &app->options;
-	int result = check_ready_fd(app);
+	int result = check_inherited("--ready-fd", o->ready_fd);
+	int link_result = check_inherited("--fd", o->link_fd);
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;

@@ -116,9 +116,10 @@ static void forward_fail(struct forward *forward, int error)
 	event_failed(&forward->route, text);
 }
 
-static int check_guest(const struct stack_config *config, const struct ipaddr *guest)
+static int check_guest(const struct stack_config *config, const struct forward_spec *spec)
 {
 	char guest_text[ADDR_TEXT_SIZE], text4[ADDR_TEXT_SIZE], text6[ADDR_TEXT_SIZE];
+	const struct ipaddr *guest = &spec->guest.addr;
 
 	if (ipaddr_is_any(guest))
 		return 0;
@@ -128,7 +129,9 @@ static int check_guest(const struct stack_config *config, const struct ipaddr *g
 	} else if (ipaddr_in_prefix(guest, &config->prefix6, 64)) {
 		return 0;
 	}
-	log_error("guest address %s is outside the guest's networks, %s/%u and %s/64",
+	log_error("%s port %u of the host is to lead to %s, which is outside the guest's "
+		  "networks, %s/%u and %s/64",
+		  forward_proto_name(spec->proto), spec->host.port,
 		  ipaddr_format(guest, guest_text), ipaddr_format(&config->network4, text4),
 		  config->prefix4_bits, ipaddr_format(&config->prefix6, text6));
 	return -EINVAL;
@@ -163,7 +166,7 @@ static int add_port(struct forwards *f, const struct forward_spec *spec, unsigne
 
 int forwards_add(struct forwards *f, const struct forward_spec *spec)
 {
-	int result = check_guest(f->config, &spec->guest.addr);
+	int result = check_guest(f->config, spec);
 	unsigned int n_failed = 0;
 
 	if (result < 0)

@@ -2,7 +2,6 @@
 #include "forwarder/guest_link.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -40,25 +39,41 @@ static int open_netns(struct loop *loop, const struct options *o, const struct s
 	return link_tap_new(loop, &tap, out); /* logs by itself */
 }
 
-/* Takes the descriptor: the kind of link is the kind of socket. */
-static int open_fd(struct loop *loop, const struct options *o, struct link **out)
+/* The kind of link is the kind of socket. -errno where it is none. */
+static int socket_type(int fd)
 {
-	int type, r;
+	int type, is_listening;
 	socklen_t len = sizeof(type);
 
-	if (getsockopt(o->link_fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0) {
-		r = -errno;
-		log_error("--fd %d: %s", o->link_fd,
-			  r == -EBADF ? "no such descriptor was inherited" : strerror(-r));
-		return r;
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) < 0)
+		return -errno;
+	return is_listening ? -ENOTCONN : type;
+}
+
+static const char *fd_hint(int error)
+{
+	if (error == -ENOTCONN)
+		return "the socket is not connected to a guest; to listen, use --stream PATH";
+	return strerror(-error);
+}
+
+/* Takes the descriptor. */
+static int open_fd(struct loop *loop, const struct options *o, struct link **out)
+{
+	int type = socket_type(o->link_fd);
+	int r;
+
+	if (type < 0) {
+		log_error("--fd %d: %s", o->link_fd, fd_hint(type));
+		return type;
 	}
-	(void)fcntl(o->link_fd, F_SETFD, FD_CLOEXEC);
 	if (type == SOCK_STREAM)
 		r = link_stream_from_fd(loop, o->link_fd, o->mtu, out);
 	else
 		r = link_dgram_from_fd(loop, o->link_fd, o->mtu, out);
 	if (r < 0)
-		log_error("--fd %d: %s", o->link_fd, strerror(-r));
+		log_error("--fd %d: %s", o->link_fd, fd_hint(r));
 	return r;
 }
 

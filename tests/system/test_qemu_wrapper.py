@@ -44,8 +44,13 @@ class QemuWrapper(unittest.TestCase):
         self.assertFalse(pathlib.Path(f"/proc/{qemu}/fd").exists(), "QEMU was left behind")
 
     def test_netfwd_ends_with_qemu(self):
-        os.kill(self.qemu(), signal.SIGTERM)
+        harness.until(self.fetch, harness.BOOT_TIMEOUT, "the guest's page")
+        os.kill(self.qemu(), signal.SIGTERM)  # handled by now: QEMU ends with 0
         self.assertEqual(self.netfwd.process.wait(harness.STOP_TIMEOUT), 0)
+
+    def test_signal_that_ends_qemu_is_told_by_the_status(self):
+        os.kill(self.qemu(), signal.SIGKILL)
+        self.assertEqual(self.netfwd.process.wait(harness.STOP_TIMEOUT), 128 + signal.SIGKILL)
 
     def test_status_of_a_failed_qemu_is_passed_on(self):
         netfwd = harness.Netfwd("--", "qemu-system-x86_64", "-no-such-option", verb=["qemu"])
