@@ -10,7 +10,7 @@
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
 
-/* Iterations of one direction before the other side of the loop gets a turn. */
+/* Iterations of one direction before the others on the loop get their turn. */
 #define MAX_MOVES 32
 #define PEEK_REFS 256
 #define COPY_SIZE (128U * 1024U)
@@ -36,9 +36,10 @@ struct direction {
 };
 
 struct relay {
+	struct loop *loop;
 	struct stream *a, *b;
 	struct direction a_to_b, b_to_a;
-	struct loop_deferred start;
+	struct loop_deferred go_on; /* the start, and after MAX_MOVES */
 	relay_done_fn *done;
 	void *arg;
 };
@@ -107,10 +108,10 @@ static enum pump write_rest(struct direction *d)
 	d->bytes += (uint64_t)r;
 	d->rest_start += (size_t)r;
 	d->rest_len -= (size_t)r;
-	if (d->rest_len)
-		return PUMP_SINK_FULL;
-	free(d->rest);
-	d->rest = NULL;
+	if (d->rest_len == 0) {
+		free(d->rest);
+		d->rest = NULL;
+	}
 	return PUMP_MOVED;
 }
 
@@ -119,6 +120,7 @@ static enum pump move_copied(struct direction *d)
 {
 	static uint8_t shared[COPY_SIZE];
 	struct iovec iov = { shared, sizeof(shared) };
+	enum pump status = PUMP_MOVED;
 	ssize_t got, r;
 
 	if (d->rest_len)
@@ -130,8 +132,10 @@ static enum pump move_copied(struct direction *d)
 	r = d->to->ops->write(d->to, &iov, 1);
 	if (r < 0 && r != -EAGAIN)
 		return sink_said(d, r);
-	if (r == -EAGAIN)
+	if (r == -EAGAIN) {
+		status = PUMP_SINK_FULL;
 		r = 0;
+	}
 	d->bytes += (uint64_t)r;
 	if (r == got)
 		return PUMP_MOVED;
@@ -144,7 +148,7 @@ static enum pump move_copied(struct direction *d)
 		return PUMP_SINK_BROKE;
 	}
 	memcpy(d->rest, shared + r, d->rest_len);
-	return PUMP_SINK_FULL;
+	return status;
 }
 
 static enum pump move_some(struct direction *d)
@@ -194,7 +198,7 @@ static unsigned int wanted_events(const struct direction *reads, const struct di
 
 static void destroy(struct relay *r)
 {
-	loop_cancel_deferred(&r->start);
+	loop_cancel_deferred(&r->go_on);
 	free(r->a_to_b.rest);
 	free(r->b_to_a.rest);
 	free(r);
@@ -238,6 +242,8 @@ static void on_ready(void *arg)
 		finish(r);
 		return;
 	}
+	if (r->a_to_b.status == PUMP_MOVED || r->b_to_a.status == PUMP_MOVED)
+		loop_defer(r->loop, &r->go_on); /* nobody said -EAGAIN, so nobody will call */
 	r->a->ops->want(r->a, wanted_events(&r->a_to_b, &r->b_to_a));
 	r->b->ops->want(r->b, wanted_events(&r->b_to_a, &r->a_to_b));
 }
@@ -252,6 +258,7 @@ int relay_new(struct loop *loop, struct stream *const ends[2], relay_done_fn *do
 		ends[1]->ops->reset(ends[1]);
 		return -ENOMEM;
 	}
+	r->loop = loop;
 	r->a = ends[0];
 	r->b = ends[1];
 	r->a_to_b = (struct direction){ .from = r->a, .to = r->b };
@@ -260,8 +267,8 @@ int relay_new(struct loop *loop, struct stream *const ends[2], relay_done_fn *do
 	r->arg = arg;
 	stream_set_ready(r->a, on_ready, r);
 	stream_set_ready(r->b, on_ready, r);
-	loop_deferred_init(&r->start, on_ready, r);
-	loop_defer(loop, &r->start);
+	loop_deferred_init(&r->go_on, on_ready, r);
+	loop_defer(loop, &r->go_on);
 	*out = r;
 	return 0;
 }

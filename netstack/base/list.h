@@ -49,6 +49,18 @@ static inline struct list *list_take(struct list *head)
 	return node;
 }
 
+/* All nodes of `from` go to the end of `head`. */
+static inline void list_move_all(struct list *head, struct list *from)
+{
+	if (list_empty(from))
+		return;
+	from->next->prev = head->prev;
+	from->prev->next = head;
+	head->prev->next = from->next;
+	head->prev = from->prev;
+	list_init(from);
+}
+
 /* `node` may be unlinked (and freed) inside the loop, its successor not. */
 /* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared takes none */
 #define list_for_each(node, head)                                                         \

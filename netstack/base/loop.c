@@ -47,11 +47,15 @@ static void free_handle(uv_handle_t *handle)
 	free(handle->data);
 }
 
+/* What a deferred call defers is for the next round, so that nobody keeps the
+ * others waiting. */
 static void run_deferred(struct loop *loop)
 {
-	struct list *node;
+	struct list batch, *node;
 
-	while ((node = list_take(&loop->deferred))) {
+	list_init(&batch);
+	list_move_all(&batch, &loop->deferred);
+	while ((node = list_take(&batch))) {
 		struct loop_deferred *d = container_of(node, struct loop_deferred, node);
 
 		d->fn(d->arg);

@@ -40,8 +40,10 @@ struct loop_hook {
 void loop_add_hook(struct loop *loop, struct loop_hook *hook);
 void loop_remove_hook(struct loop_hook *hook);
 
-/* A call made once, before the next sleep; for frees that must wait until no
- * caller up the stack uses the object. Adding it twice is harmless. */
+/* A call made once, before the next sleep, or if a deferred call asks for it, in
+ * the next round, which then comes without a sleep. For frees that must wait
+ * until no caller up the stack uses the object, and for work that others should
+ * get their turn in between. Adding it twice is harmless. */
 struct loop_deferred {
 	struct list node; /* loop.deferred */
 	loop_fn *fn;

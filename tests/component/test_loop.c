@@ -124,6 +124,40 @@ static void a_deferred_call_comes_once(void **state)
 	assert_int_equal(f->n_calls, 1);
 }
 
+static void defer_again(void *arg)
+{
+	struct fixture *f = arg;
+
+	if (++f->n_calls < 10)
+		loop_defer(f->loop, &f->deferred);
+}
+
+static void count_round(void *arg)
+{
+	struct fixture *f = arg;
+
+	if (f->n_calls < 10)
+		f->n_hooks++;
+	else
+		loop_stop(f->loop);
+}
+
+static void what_a_deferred_call_defers_waits_for_the_next_round(void **state)
+{
+	struct fixture *f = *state;
+
+	f->hook = (struct loop_hook){ .fn = count_round, .arg = f };
+	loop_add_hook(f->loop, &f->hook);
+	loop_deferred_init(&f->deferred, defer_again, f);
+	loop_defer(f->loop, &f->deferred);
+
+	assert_int_equal(loop_run(f->loop), 0); /* without a sleep: nothing would end it */
+
+	assert_int_equal(f->n_calls, 10);
+	assert_int_equal(f->n_hooks, 9);
+	loop_remove_hook(&f->hook);
+}
+
 static void ask_not_to_sleep(void *arg)
 {
 	struct fixture *f = arg;
@@ -225,6 +259,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nothing_is_called_that_is_not_wanted, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_deferred_call_comes_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			what_a_deferred_call_defers_waits_for_the_next_round, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_timer_can_keep_the_loop_awake, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stopped_timer_stays_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_inherits_what_it_is_given, setup, teardown),

@@ -63,10 +63,12 @@ int loop_new(struct loop **out)
 
 static bool run_deferred(struct loop *loop)
 {
-	struct list *node;
+	struct list batch, *node;
 	bool ran = false;
 
-	while ((node = list_take(&loop->deferred))) {
+	list_init(&batch);
+	list_move_all(&batch, &loop->deferred);
+	while ((node = list_take(&batch))) {
 		struct loop_deferred *d = container_of(node, struct loop_deferred, node);
 
 		d->fn(d->arg);

@@ -116,6 +116,28 @@ static void iteration_survives_unlinking_each_member(void **state)
 	assert_true(list_empty(&head));
 }
 
+static void moving_all_keeps_both_orders(void **state)
+{
+	struct item items[2], more[2];
+	struct list head, from;
+
+	(void)state;
+	fill(&head, items, 2);
+	fill(&from, more, 2);
+
+	list_move_all(&head, &from);
+	list_move_all(&head, &from); /* empty by now */
+
+	assert_true(list_empty(&from));
+	assert_ptr_equal(list_take(&head), &items[0].node);
+	assert_ptr_equal(list_take(&head), &items[1].node);
+	assert_ptr_equal(list_take(&head), &more[0].node);
+	assert_ptr_equal(list_take(&head), &more[1].node);
+	assert_null(list_take(&head));
+	list_move_all(&head, &from);
+	assert_true(list_empty(&head));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -125,6 +147,7 @@ int main(void)
 		cmocka_unit_test(unlink_takes_out_only_the_one),
 		cmocka_unit_test(unlinking_twice_is_harmless),
 		cmocka_unit_test(iteration_survives_unlinking_each_member),
+		cmocka_unit_test(moving_all_keeps_both_orders),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
