@@ -218,8 +218,16 @@ static void tell_ready(const struct app *app)
 	close(fd);
 }
 
+static void log_counter(void *arg, const char *name, uint64_t value)
+{
+	(void)arg;
+	log_info("counter %s %llu", name, (unsigned long long)value);
+}
+
 static void tear_down(struct app *app)
 {
+	if (app->stack)
+		stack_counters(app->stack, log_counter, NULL);
 	qemu_free(app->qemu);
 	forwards_free(app->forwards);
 	stack_free(app->stack);
