@@ -161,13 +161,35 @@ static int check_inherited(const char *option, int fd)
 	return -EBADF;
 }
 
-static int set_up_base(struct app *app)
+/* By nohup, or by a shell that runs us in the background. */
+static bool is_ignored(int signum)
+{
+	struct sigaction now;
+
+	return sigaction(signum, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
+static int set_up_signals(struct app *app)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+		int r = 0;
+
+		if (!is_ignored(signals[i]))
+			r = loop_on_signal(app->loop, signals[i], on_signal, app);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int set_up_base(struct app *app)
+{
 	int r = loop_new(&app->loop);
 
-	for (size_t i = 0; r == 0 && i < sizeof(signals) / sizeof(signals[0]); i++)
-		r = loop_on_signal(app->loop, signals[i], on_signal, app);
+	if (r == 0)
+		r = set_up_signals(app);
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
 	if (r == 0)
