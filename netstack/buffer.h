@@ -10,7 +10,9 @@ struct buffer_pool {
 	size_t size;	     /* bytes of data in each buffer */
 	unsigned int n_used; /* taken and not yet given back */
 	unsigned int n_free;
-	unsigned int max_free; /* more than this many go back to malloc */
+	/* More than this many free ones go back to malloc; when more are in
+	 * use, holders of buffers should copy what they need and let go. */
+	unsigned int max_free;
 	struct buffer *free;
 };
 

@@ -21,6 +21,8 @@
 /* Datagrams per system call, and calls per round. */
 #define RX_BATCH 32
 #define RX_CALLS 4
+/* Buffers kept for reuse: a batch, and as many that somebody holds. */
+#define RX_BUFFERS (2U * RX_BATCH)
 #define TX_BATCH 64
 #define TX_QUEUE_SIZE (512U << 10)
 /* This much is sent without waiting for flush(). */
@@ -476,7 +478,7 @@ static int link_new(struct loop *loop, uint16_t mtu, struct link_dgram **out)
 	l->link.caps = (struct link_caps){ .mtu = mtu, .lossless = true };
 	l->loop = loop;
 	l->socket.fd = -1;
-	buffer_pool_init(&l->pool, FRAME_MAX_SIZE, RX_BATCH);
+	buffer_pool_init(&l->pool, FRAME_MAX_SIZE, RX_BUFFERS);
 	loop_deferred_init(&l->announce_down, on_announce_down, l);
 	r = frame_queue_init(&l->tx, TX_QUEUE_SIZE);
 	if (r == 0)

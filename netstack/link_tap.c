@@ -19,6 +19,8 @@
 /* Buffers kept for reuse; with more than these in use, streams whose readers
  * are slow copy their data out. */
 #define RX_BUFFERS 64U
+/* When memory is out, and poll would say at once that there is work. */
+#define RETRY_MS 5
 
 struct link_tap {
 	struct link link;
@@ -26,6 +28,7 @@ struct link_tap {
 	bool has_vnet;
 	bool is_waiting; /* the owner is to be told when it can send again */
 	struct watch *watch;
+	struct timer *retry;
 	struct buffer_pool pool;
 };
 
@@ -38,7 +41,14 @@ static void gone(struct link_tap *t, int error)
 {
 	log_warn("%s: the interface is gone: %s", t->link.name, strerror(error));
 	watch_want(t->watch, 0);
+	timer_stop(t->retry);
 	t->link.owner->state(t->link.owner_arg, false);
+}
+
+static void wait_for_memory(struct link_tap *t)
+{
+	watch_want(t->watch, 0);
+	timer_start(t->retry, RETRY_MS);
 }
 
 /* One frame up; false when the batch is over. */
@@ -51,6 +61,7 @@ static bool receive_one(struct link_tap *t)
 
 	if (!buffer) {
 		t->link.counters.rx_no_memory++;
+		wait_for_memory(t);
 		return false;
 	}
 	n = read(t->fd, buffer->data, t->pool.size);
@@ -84,16 +95,28 @@ static void want(struct link_tap *t)
 	watch_want(t->watch, LOOP_READ | (t->is_waiting ? LOOP_WRITE : 0));
 }
 
+static void on_writable(struct link_tap *t)
+{
+	bool was_waiting = t->is_waiting;
+
+	t->is_waiting = false;
+	want(t);
+	if (was_waiting)
+		t->link.owner->writable(t->link.owner_arg);
+}
+
+static void on_retry(void *arg)
+{
+	on_writable(arg);
+}
+
 static void on_event(void *arg, unsigned int events)
 {
 	struct link_tap *t = arg;
 	int i = 0;
 
-	if ((events & LOOP_WRITE) && t->is_waiting) {
-		t->is_waiting = false;
-		want(t);
-		t->link.owner->writable(t->link.owner_arg);
-	}
+	if (events & LOOP_WRITE)
+		on_writable(t);
 	if (!(events & LOOP_READ))
 		return;
 	while (i < RX_BUDGET && receive_one(t))
@@ -131,7 +154,10 @@ static int link_tap_send(struct link *link, struct frame *frame)
 	if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
 		link->counters.tx_blocked++;
 		t->is_waiting = true;
-		want(t);
+		if (errno == EAGAIN)
+			want(t);
+		else
+			wait_for_memory(t);
 		return -EAGAIN;
 	}
 	link->counters.tx_dropped++;
@@ -142,6 +168,7 @@ static void link_tap_free(struct link *link)
 {
 	struct link_tap *t = from_link(link);
 
+	timer_free(t->retry);
 	watch_free(t->watch);
 	close(t->fd);
 	buffer_pool_deinit(&t->pool);
@@ -178,11 +205,15 @@ int link_tap_new(struct loop *loop, const struct tap_config *config, struct link
 	if (t)
 		r = netns_open_tap(config, &tap, step);
 	if (r == 0)
+		r = timer_new(loop, on_retry, t, &t->retry);
+	if (r == 0)
 		r = watch_new(loop, tap.fd, on_event, t, &t->watch);
 	if (r < 0) {
 		explain(config, r, step);
 		if (tap.fd >= 0)
 			close(tap.fd);
+		if (t)
+			timer_free(t->retry);
 		free(t);
 		return r;
 	}

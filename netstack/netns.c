@@ -8,6 +8,7 @@
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -57,7 +58,7 @@ static int open_netns(const char *netns)
 		(void)snprintf(path, sizeof(path), "/proc/%s/ns/net", netns);
 	else
 		(void)snprintf(path, sizeof(path), "/run/netns/%s", netns);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a FIFO */
 }
 
 static int enter(const char *netns, struct report *r)
@@ -89,7 +90,7 @@ static bool use_offload(int fd)
 
 static int create(const char *ifname, bool with_vnet)
 {
-	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI |
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL |
 						  (with_vnet ? IFF_VNET_HDR : 0)) };
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
@@ -97,7 +98,7 @@ static int create(const char *ifname, bool with_vnet)
 		return -errno;
 	memcpy(ifr.ifr_name, ifname, strlen(ifname));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || (with_vnet && !use_offload(fd))) {
-		int r = -errno;
+		int r = errno == EBUSY ? -EEXIST : -errno; /* by IFF_TUN_EXCL */
 
 		close(fd);
 		return r;
@@ -105,14 +106,21 @@ static int create(const char *ifname, bool with_vnet)
 	return fd;
 }
 
+/* The kernel takes a '%' for a pattern, and no name for its own choice. */
+static bool is_ifname(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len < IFNAMSIZ && name[strcspn(name, "/%: \t\n")] == '\0' &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
 static int create_tap(const char *ifname, struct report *r)
 {
 	int fd;
 
-	if (strlen(ifname) >= IFNAMSIZ)
-		return failed(r, -ENAMETOOLONG, "name the interface");
-	if (if_nametoindex(ifname))
-		return failed(r, -EEXIST, "create the interface");
+	if (!is_ifname(ifname))
+		return failed(r, -EINVAL, "name the interface");
 	r->has_vnet = true;
 	fd = create(ifname, true);
 	if (fd == -EINVAL || fd == -ENOTTY) { /* a kernel without the offloads */
@@ -229,6 +237,21 @@ static int receive_report(int sock, struct report *r, int *fd)
 	return 0;
 }
 
+/* The child keeps all signals blocked: the handlers that it inherits belong to
+ * the parent's loop. */
+static pid_t fork_blocked(void)
+{
+	sigset_t all, old;
+	pid_t child;
+
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	child = fork();
+	if (child != 0)
+		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return child;
+}
+
 int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 		   char step[static NETNS_STEP_SIZE])
 {
@@ -238,7 +261,7 @@ int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return -errno;
-	child = fork();
+	child = fork_blocked();
 	if (child == 0)
 		_exit(run_child(ends[1], config));
 	close(ends[1]);
@@ -247,8 +270,8 @@ int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 	else
 		(void)receive_report(ends[0], &r, &out->fd);
 	close(ends[0]);
-	if (child > 0)
-		(void)waitpid(child, &status, 0);
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
 	memcpy(step, r.step, NETNS_STEP_SIZE);
 	out->has_vnet = r.has_vnet;
 	out->has_ipv6 = r.has_ipv6;

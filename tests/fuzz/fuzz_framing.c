@@ -24,19 +24,29 @@ struct result {
 	enum framing_status status;
 };
 
-static void decode(struct framing_window *w, struct result *result)
+/* Whether there was a frame, or a runt. */
+static bool decode_one(struct framing_window *w, struct result *result)
 {
 	struct iovec frame;
+	uint32_t mix[2];
 
-	while ((result->status = framing_next(w, &frame)) == FRAMING_FRAME) {
-		uint32_t mix[2] = { result->digest,
-				    hash_bytes(frame.iov_base, (unsigned int)frame.iov_len) };
+	result->status = framing_next(w, &frame);
+	if (result->status != FRAMING_FRAME && result->status != FRAMING_RUNT)
+		return false;
+	check((result->status == FRAMING_RUNT) == (frame.iov_len < ETH_HEADER_SIZE));
+	check(frame.iov_len <= FRAME_MAX_SIZE);
+	check((uint8_t *)frame.iov_base + frame.iov_len == w->data);
+	mix[0] = result->digest;
+	mix[1] = hash_bytes(frame.iov_base, (unsigned int)frame.iov_len);
+	result->digest = hash_bytes(mix, sizeof(mix));
+	result->n_frames++;
+	return true;
+}
 
-		check(frame.iov_len >= ETH_HEADER_SIZE && frame.iov_len <= FRAME_MAX_SIZE);
-		check((uint8_t *)frame.iov_base + frame.iov_len == w->data);
-		result->n_frames++;
-		result->digest = hash_bytes(mix, sizeof(mix));
-	}
+static void decode(struct framing_window *w, struct result *result)
+{
+	while (decode_one(w, result))
+		;
 	if (result->status == FRAMING_PARTIAL)
 		check(framing_missing(w) > 0 && framing_missing(w) <= FRAMING_MAX_SIZE);
 	else
