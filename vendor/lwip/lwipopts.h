@@ -130,8 +130,9 @@
 #define TCP_TMR_INTERVAL 50
 /* In ms, before the first SYN is sent again (RFC 6298; lwIP's is 3000). */
 #define LWIP_TCP_RTO_TIME 1000
-/* A guest that does not answer for 15 s is not there. */
-#define TCP_SYNMAXRTX 4
+/* A guest that does not answer for 13 s is not there. lwIP repeats a SYN every
+ * second: of SYNs alone, it does not stretch the time between them. */
+#define TCP_SYNMAXRTX 12
 /* A guest that was killed leaves no trace behind in the end; but one that is
  * only paused for ten minutes keeps its connections. */
 #define LWIP_TCP_KEEPALIVE 1
