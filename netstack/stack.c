@@ -146,7 +146,7 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			return;
 		break;
 	case PACKET_ICMP:
-		if (udp_table_error(s->udp, p))
+		if (udp_table_error(s->udp, frame, p))
 			return;
 		break;
 	case PACKET_ARP:

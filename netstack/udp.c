@@ -146,17 +146,17 @@ bool udp_table_receive(struct udp_table *t, const struct frame *frame, const str
 }
 
 /* Type 3 code 3, or for IPv6 type 1 code 4, with the start of our datagram
- * behind its 8 bytes. */
-bool udp_table_error(struct udp_table *t, const struct packet *packet)
+ * behind its 8 bytes: no header of the frame, so not all of it is in refs[0]. */
+bool udp_table_error(struct udp_table *t, const struct frame *frame, const struct packet *packet)
 {
 	size_t ip_size = packet->is_v4 ? 20 : 40;
-	size_t len = packet->ip_len - packet->ip_header_size;
-	const uint8_t *quoted = packet->l4 + 8, *udp = quoted + ip_size;
+	size_t offset = (size_t)(packet->l4 + 8 - (uint8_t *)frame->refs[0].iov_base);
+	uint8_t quoted[40 + 8];
 	struct endpoint gateway, guest;
 	struct udp_flow *f;
 
 	if (packet->l4[0] != (packet->is_v4 ? 3 : 1) || packet->l4[1] != (packet->is_v4 ? 3 : 4) ||
-	    len < 8 + ip_size + 8)
+	    frame_copy(frame, offset, quoted, ip_size + 8) < ip_size + 8)
 		return false;
 	if (packet->is_v4) {
 		if (quoted[0] != 0x45 || quoted[9] != IP_PROTO_UDP)
@@ -169,8 +169,8 @@ bool udp_table_error(struct udp_table *t, const struct packet *packet)
 		gateway.addr = ipaddr_from_v6(quoted + 8);
 		guest.addr = ipaddr_from_v6(quoted + 24);
 	}
-	gateway.port = get_be16(udp);
-	guest.port = get_be16(udp + 2);
+	gateway.port = get_be16(quoted + ip_size);
+	guest.port = get_be16(quoted + ip_size + 2);
 	f = find(t, &gateway, &guest);
 	if (f)
 		f->owner->refused(f->arg);

@@ -23,4 +23,5 @@ int udp_table_open(struct udp_table *table, const struct endpoint *guest,
 bool udp_table_receive(struct udp_table *table, const struct frame *frame,
 		       const struct packet *packet);
 /* A guest's ICMP error. False if it is about no flow. */
-bool udp_table_error(struct udp_table *table, const struct packet *packet);
+bool udp_table_error(struct udp_table *table, const struct frame *frame,
+		     const struct packet *packet);
