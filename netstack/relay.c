@@ -185,6 +185,15 @@ static bool is_broken(const struct direction *d)
 	return d->status == PUMP_SOURCE_BROKE || d->status == PUMP_SINK_BROKE;
 }
 
+/* A source that broke while its sink was full: no call has told. */
+static void note_broken(struct direction *d)
+{
+	if (!d->from->error || is_broken(d))
+		return;
+	d->status = PUMP_SOURCE_BROKE;
+	d->error = d->from->error;
+}
+
 static unsigned int wanted_events(const struct direction *reads, const struct direction *writes)
 {
 	unsigned int events = 0;
@@ -237,6 +246,8 @@ static void on_ready(void *arg)
 
 	pump(&r->a_to_b);
 	pump(&r->b_to_a);
+	note_broken(&r->a_to_b);
+	note_broken(&r->b_to_a);
 	if (is_broken(&r->a_to_b) || is_broken(&r->b_to_a) ||
 	    (r->a_to_b.status == PUMP_ENDED && r->b_to_a.status == PUMP_ENDED)) {
 		finish(r);

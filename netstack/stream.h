@@ -39,7 +39,8 @@ struct stream_ops {
 	ssize_t (*reserve)(struct stream *s, struct iovec *iov, int n, int *n_filled);
 	int (*commit)(struct stream *s, size_t len);
 
-	/* Which of STREAM_READ | STREAM_WRITE ready() should be called for. */
+	/* Which of STREAM_READ | STREAM_WRITE ready() should be called for. That
+	 * the stream broke is told in any case. */
 	void (*want)(struct stream *s, unsigned int events);
 	/* No more writes; what was written is still delivered; reads go on. */
 	int (*shutdown)(struct stream *s);
@@ -51,6 +52,7 @@ struct stream_ops {
 
 struct stream {
 	const struct stream_ops *ops;
+	int error; /* -errno once the stream is known to be broken; else 0 */
 	void (*ready)(void *arg);
 	void *ready_arg;
 };

@@ -14,7 +14,7 @@ struct stream_fd {
 	int fd;
 	struct watch *watch;
 	bool is_connecting;
-	int error; /* -errno once broken */
+	bool has_hung_up; /* both directions ended; told once */
 };
 
 static const struct stream_ops stream_fd_ops;
@@ -24,18 +24,26 @@ static struct stream_fd *from_stream(struct stream *s)
 	return container_of(s, struct stream_fd, base);
 }
 
+static int pending_error(const struct stream_fd *s)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	return -error;
+}
+
 static void on_event(void *arg, unsigned int events)
 {
 	struct stream_fd *s = arg;
 
 	if (s->is_connecting && (events & LOOP_WRITE)) {
-		int error = 0;
-		socklen_t len = sizeof(error);
-
 		s->is_connecting = false;
-		if (getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-			error = errno;
-		s->error = -error;
+		s->base.error = pending_error(s);
+	} else if (events & LOOP_HANGUP) { /* no call will be made that would tell */
+		s->base.error = pending_error(s);
+		s->has_hung_up = true;
 	}
 	if (s->base.ready)
 		s->base.ready(s->base.ready_arg);
@@ -67,14 +75,14 @@ static ssize_t outcome(struct stream_fd *s, ssize_t r)
 		return r;
 	if (errno == EAGAIN || errno == EINTR)
 		return -EAGAIN;
-	s->error = -errno;
-	return s->error;
+	s->base.error = -errno;
+	return s->base.error;
 }
 
 static ssize_t not_ready(const struct stream_fd *s)
 {
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	return s->is_connecting ? -EAGAIN : 0;
 }
 
@@ -106,6 +114,8 @@ static void stream_fd_want(struct stream *base, unsigned int events)
 		wanted |= LOOP_WRITE;
 	if (s->is_connecting) /* writable is how the kernel says connected */
 		wanted = LOOP_WRITE;
+	else if (!wanted && !s->has_hung_up)
+		wanted = LOOP_HANGUP;
 	watch_want(s->watch, wanted);
 }
 

@@ -187,6 +187,8 @@ static void on_poll(uv_poll_t *handle, int status, int uv_events)
 		events |= LOOP_WRITE;
 	if (status < 0) /* error condition: libuv has stopped the handle */
 		events = w->wanted;
+	if (uv_events & UV_PRIORITIZED) /* urgent data, which nobody wants */
+		uv_poll_stop(&w->uv);
 	if (events)
 		w->fn(w->arg, events);
 	if (status < 0 && !w->is_closing && w->wanted)
@@ -201,6 +203,8 @@ static void watch_arm(struct watch *w)
 		uv_events |= UV_READABLE;
 	if (w->wanted & LOOP_WRITE)
 		uv_events |= UV_WRITABLE;
+	if (w->wanted & LOOP_HANGUP) /* polled at all, errors are reported */
+		uv_events |= UV_PRIORITIZED;
 	uv_poll_start(&w->uv, uv_events, on_poll);
 }
 

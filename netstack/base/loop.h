@@ -59,6 +59,8 @@ void loop_cancel_deferred(struct loop_deferred *deferred);
  * caller's; it may be closed directly after watch_free(). */
 #define LOOP_READ 1U
 #define LOOP_WRITE 2U
+/* Alone: only an error, or both directions ended; for who wants neither. */
+#define LOOP_HANGUP 4U
 typedef void watch_fn(void *arg, unsigned int events);
 int watch_new(struct loop *loop, int fd, watch_fn *fn, void *arg, struct watch **out);
 void watch_want(struct watch *watch, unsigned int events);

@@ -48,7 +48,6 @@ struct tcp_stream {
 	struct endpoint guest, host;
 	struct list node;   /* engine.streams */
 	struct list news;   /* engine.accepted, then engine.news */
-	int error;	    /* -errno; 0 while all is well */
 	uint16_t guest_mss; /* segments the guest takes; to be cut by the link */
 	bool is_announced;  /* the owner has it */
 	bool is_connected;

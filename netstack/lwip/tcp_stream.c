@@ -101,8 +101,8 @@ void tcp_stream_fail(struct tcp_stream *s, int error)
 {
 	struct tcp_pcb *pcb = s->pcb;
 
-	if (!s->error)
-		s->error = error;
+	if (!s->base.error)
+		s->base.error = error;
 	detach(s);
 	if (pcb)
 		tcp_abort(pcb);
@@ -208,10 +208,12 @@ static void on_error(void *arg, err_t err)
 
 	s->pcb = NULL; /* lwIP has freed it, and with it every reference */
 	drop_blocks(s);
-	if (err == ERR_RST)
-		s->error = s->is_connected ? -ECONNRESET : -ECONNREFUSED;
+	if (err == ERR_CLSD) /* both directions have ended; unread data stays ours */
+		;
+	else if (err == ERR_RST)
+		s->base.error = s->is_connected ? -ECONNRESET : -ECONNREFUSED;
 	else
-		s->error = -ETIMEDOUT;
+		s->base.error = -ETIMEDOUT;
 	tcp_stream_has_news(s);
 }
 
@@ -262,8 +264,8 @@ void tcp_stream_connected(struct tcp_stream *s)
 
 static ssize_t rx_status(const struct tcp_stream *s)
 {
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	return s->has_fin ? 0 : -EAGAIN;
 }
 
@@ -285,7 +287,7 @@ static ssize_t tcp_stream_peek(struct stream *base, struct iovec *iov, int n, in
 	}
 	*n_filled = filled;
 	/* a reset discards what came before it (RFC 9293, section 3.10.7.4) */
-	if (s->error || len == 0)
+	if (s->base.error || len == 0)
 		return rx_status(s);
 	return (ssize_t)len;
 }
@@ -419,8 +421,8 @@ static ssize_t tcp_stream_reserve(struct stream *base, struct iovec *iov, int n,
 	int filled = 0;
 
 	*n_filled = 0;
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	if (!s->is_connected || s->tx_unqueued || in_use >= s->tx_limit)
 		return -EAGAIN;
 	for (unsigned int i = 0; i < RESERVE_BLOCKS && filled < n; i++) {
@@ -464,8 +466,8 @@ static int tcp_stream_commit(struct stream *base, size_t len)
 	while (s->n_blocks && s->blocks[s->n_blocks - 1].filled == 0)
 		buffer_unref(s->blocks[--s->n_blocks].buffer);
 	s->tx_unqueued += (uint32_t)len;
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	if (len)
 		queue_blocks(s);
 	return 0;
@@ -496,8 +498,8 @@ static int tcp_stream_shutdown(struct stream *base)
 {
 	struct tcp_stream *s = from_stream(base);
 
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	s->wants_shutdown = true;
 	finish_shutdown(s);
 	return 0;

@@ -164,7 +164,7 @@ static bool run_watches(struct loop *loop, int timeout_ms)
 		events |= fds[i].revents & POLLIN ? LOOP_READ : 0;
 		events |= fds[i].revents & POLLOUT ? LOOP_WRITE : 0;
 		if (fds[i].revents & (POLLERR | POLLHUP))
-			events = LOOP_READ | LOOP_WRITE;
+			events = LOOP_READ | LOOP_WRITE | LOOP_HANGUP;
 		events &= w->wanted;
 		if (!w->fn || !events)
 			continue;
