@@ -542,10 +542,10 @@ static int check_fd(int fd, bool *is_seqpacket)
 int link_dgram_from_fd(struct loop *loop, int fd, uint16_t mtu, struct link **out)
 {
 	struct link_dgram *l;
-	bool is_seqpacket;
+	bool is_seqpacket = false;
 	int r = check_fd(fd, &is_seqpacket);
 
-	if (r == 0)
+	if (r >= 0)
 		r = link_new(loop, mtu, &l);
 	if (r < 0) {
 		close(fd);

@@ -498,7 +498,7 @@ int link_stream_from_fd(struct loop *loop, int fd, uint16_t mtu, struct link **o
 	struct link_stream *l;
 	int r = check_fd(fd);
 
-	if (r == 0)
+	if (r >= 0)
 		r = link_new(loop, mtu, &l);
 	if (r < 0) {
 		close(fd);

@@ -71,7 +71,7 @@ int unix_socket_bind(int type, const char *path, struct unix_socket *s)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	size_t len = strlen(path);
-	struct stat st;
+	struct stat st = { .st_dev = 0 };
 	int r;
 
 	*s = (struct unix_socket){ .fd = -1 };

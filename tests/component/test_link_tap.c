@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* link_tap.c, netns.c and rtnetlink.c with the kernel: the guest is a namespace
- * that a child process of the test holds. Packet sockets inside it
- * play its programs. Without root, the namespace has a user namespace as its
- * owner, as a rootless container's has. */
+ * of inside.h. Packet sockets in it play its programs. */
 #include "netstack/link_tap.h"
 
 #include <dirent.h>
@@ -13,9 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,7 +19,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,6 +29,7 @@
 #include "netstack/checksum.h"
 #include "netstack/packet.h"
 #include "tests/support/fake_loop.h"
+#include "tests/support/inside.h"
 #include "tests/support/link_probe.h"
 
 #define MTU 65520
@@ -42,8 +38,7 @@
 struct fixture {
 	struct loop *loop;
 	struct link_probe probe;
-	pid_t guest;
-	char guest_pid[16]; /* empty: no namespace, the tests skip themselves */
+	struct inside guest;
 	struct tap_config config;
 	int packet;		  /* a packet socket on the interface, inside */
 	unsigned int n_from_test; /* without what the kernel sends by itself */
@@ -52,45 +47,15 @@ struct fixture {
 	size_t last_len;
 };
 
-/* Holds a new network namespace until it is killed. */
-static _Noreturn void be_the_guest(int ready)
-{
-	int flags = CLONE_NEWNET | (geteuid() == 0 ? 0 : CLONE_NEWUSER);
-	char ok = unshare(flags) == 0;
-
-	if (write(ready, &ok, 1) == 1)
-		pause();
-	_exit(0);
-}
-
-static int start_guest(struct fixture *f)
-{
-	int fds[2];
-	char ok = 0;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -1;
-	f->guest = fork();
-	if (f->guest == 0)
-		be_the_guest(fds[1]);
-	close(fds[1]);
-	if (read(fds[0], &ok, 1) != 1)
-		ok = 0;
-	close(fds[0]);
-	(void)snprintf(f->guest_pid, sizeof(f->guest_pid), "%d", (int)f->guest);
-	return ok && access("/dev/net/tun", R_OK | W_OK) == 0 ? 0 : -1;
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	*state = f;
 	f->packet = -1;
-	if (start_guest(f) < 0)
-		f->guest_pid[0] = '\0';
+	inside_start(&f->guest);
 	f->config = (struct tap_config){
-		.netns = f->guest_pid,
+		.netns = f->guest.pid_text,
 		.ifname = "eth0",
 		.mtu = MTU,
 		.addr4 = IPADDR_V4(192, 168, 5, 15),
@@ -112,10 +77,7 @@ static int teardown(void **state)
 	loop_free(f->loop);
 	if (f->packet >= 0)
 		close(f->packet);
-	if (f->guest > 0) {
-		kill(f->guest, SIGKILL);
-		waitpid(f->guest, NULL, 0);
-	}
+	inside_stop(&f->guest);
 	free(f);
 	return 0;
 }
@@ -124,77 +86,12 @@ static struct fixture *fixture_or_skip(void **state)
 {
 	struct fixture *f = *state;
 
-	if (!f->guest_pid[0])
+	if (f->guest.pid < 0 || access("/dev/net/tun", R_OK | W_OK) < 0)
 		skip();
 	return f;
 }
 
 /* ---- inside the namespace ---- */
-
-/* Runs in a child process, inside: returns a descriptor, -1 for none, or with
- * -2 and less -errno - 1. */
-typedef int inside_fn(const void *arg);
-#define FAILED (-errno - 1)
-
-static int join(const struct fixture *f, const char *kind, int type)
-{
-	char path[64];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%s/ns/%s", f->guest_pid, kind);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -1 : setns(fd, type);
-}
-
-union control {
-	struct cmsghdr header;
-	char bytes[CMSG_SPACE(sizeof(int))];
-};
-
-static _Noreturn void run_inside(const struct fixture *f, int reply, inside_fn *fn, const void *arg)
-{
-	union control control = { .bytes = { 0 } };
-	int result = FAILED;
-	struct iovec iov = { &result, sizeof(result) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-
-	if ((geteuid() == 0 || join(f, "user", CLONE_NEWUSER) == 0) &&
-	    join(f, "net", CLONE_NEWNET) == 0)
-		result = fn(arg);
-	if (result >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &result, sizeof(int));
-	}
-	_exit(sendmsg(reply, &msg, 0) < 0);
-}
-
-static int inside(const struct fixture *f, inside_fn *fn, const void *arg)
-{
-	union control control = { .bytes = { 0 } };
-	int result, fds[2];
-	struct iovec iov = { &result, sizeof(result) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = &control,
-			      .msg_controllen = sizeof(control) };
-	pid_t pid;
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds), 0);
-	pid = fork();
-	if (pid == 0)
-		run_inside(f, fds[1], fn, arg);
-	close(fds[1]);
-	assert_int_equal(recvmsg(fds[0], &msg, MSG_CMSG_CLOEXEC), sizeof(result));
-	if (result >= 0)
-		memcpy(&result, CMSG_DATA(&control.header), sizeof(int));
-	close(fds[0]);
-	waitpid(pid, NULL, 0);
-	return result;
-}
 
 /* A packet socket for frames of one kind, with virtio-net headers. */
 static int open_packet_socket(const void *arg)
@@ -207,7 +104,7 @@ static int open_packet_socket(const void *arg)
 	sa.sll_ifindex = (int)if_nametoindex("eth0");
 	if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0)
-		return FAILED;
+		return INSIDE_FAILED(errno);
 	return fd;
 }
 
@@ -219,7 +116,7 @@ static int connect_udp(const void *arg)
 	int fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, len) < 0)
-		return FAILED;
+		return INSIDE_FAILED(errno);
 	return fd;
 }
 
@@ -228,7 +125,7 @@ static int set_flags(const void *arg)
 	struct ifreq ifr = { .ifr_name = "eth0", .ifr_flags = *(const short *)arg };
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? FAILED : -1;
+	return ioctl(fd, SIOCSIFFLAGS, &ifr) < 0 ? INSIDE_FAILED(errno) : INSIDE_NOTHING;
 }
 
 /* RTM_DELLINK; nothing is read back, the test sees what happens. */
@@ -245,13 +142,13 @@ static int delete_interface(const void *arg)
 	};
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 
-	return send(fd, &request, sizeof(request), 0) < 0 ? FAILED : -1;
+	return send(fd, &request, sizeof(request), 0) < 0 ? INSIDE_FAILED(errno) : INSIDE_NOTHING;
 }
 
 static int has_interface(const void *arg)
 {
 	errno = ENODEV;
-	return if_nametoindex(arg) ? -1 : FAILED;
+	return if_nametoindex(arg) ? INSIDE_NOTHING : INSIDE_FAILED(errno);
 }
 
 /* ---- outside ---- */
@@ -282,7 +179,7 @@ static void start_link(struct fixture *f)
 
 static void open_packet(struct fixture *f, uint16_t ethertype)
 {
-	f->packet = inside(f, open_packet_socket, &ethertype);
+	f->packet = inside_run(&f->guest, open_packet_socket, &ethertype);
 	assert_true(f->packet >= 0);
 }
 
@@ -323,7 +220,7 @@ static void expect_source(struct fixture *f, const char *to, const struct ipaddr
 	int fd;
 
 	assert_int_equal(ipaddr_parse(to, &dst.addr), 0);
-	fd = inside(f, connect_udp, &dst);
+	fd = inside_run(&f->guest, connect_udp, &dst);
 	assert_true(fd >= 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
 	assert_int_equal(endpoint_from_sockaddr(&sa, &src), 0);
@@ -544,7 +441,7 @@ static void a_path_names_a_namespace_too(void **state)
 	struct fixture *f = fixture_or_skip(state);
 	char path[64];
 
-	(void)snprintf(path, sizeof(path), "/proc/%s/ns/net", f->guest_pid);
+	(void)snprintf(path, sizeof(path), "/proc/%s/ns/net", f->guest.pid_text);
 	f->config.netns = path;
 	start_link(f);
 
@@ -571,7 +468,7 @@ static void a_deleted_interface_takes_the_link_down(void **state)
 	struct fixture *f = fixture_or_skip(state);
 
 	start_link(f);
-	assert_int_equal(inside(f, delete_interface, "eth0"), -1);
+	assert_int_equal(inside_run(&f->guest, delete_interface, "eth0"), INSIDE_NOTHING);
 	fake_loop_settle(f->loop);
 
 	assert_false(f->probe.is_up);
@@ -588,13 +485,13 @@ static void an_interface_that_is_set_down_may_come_up_again(void **state)
 
 	start_link(f);
 	numbered_frame(bytes, sizeof(bytes), 0);
-	assert_int_equal(inside(f, set_flags, &down), -1);
+	assert_int_equal(inside_run(&f->guest, set_flags, &down), INSIDE_NOTHING);
 	assert_int_equal(link_probe_send(&f->probe, bytes, sizeof(bytes)), -ENETDOWN);
 	fake_loop_settle(f->loop);
 	assert_int_equal(f->probe.link->counters.tx_dropped, 1);
 	assert_true(f->probe.is_up);
 
-	assert_int_equal(inside(f, set_flags, &up), -1);
+	assert_int_equal(inside_run(&f->guest, set_flags, &up), INSIDE_NOTHING);
 	assert_int_equal(link_probe_send(&f->probe, bytes, sizeof(bytes)), 0);
 	fake_loop_settle(f->loop);
 }
@@ -604,11 +501,11 @@ static void the_interface_goes_away_with_the_link(void **state)
 	struct fixture *f = fixture_or_skip(state);
 
 	start_link(f);
-	assert_int_equal(inside(f, has_interface, "eth0"), -1);
+	assert_int_equal(inside_run(&f->guest, has_interface, "eth0"), INSIDE_NOTHING);
 	link_free(f->probe.link);
 	f->probe.link = NULL;
 
-	assert_int_equal(inside(f, has_interface, "eth0"), -ENODEV - 1);
+	assert_int_equal(inside_run(&f->guest, has_interface, "eth0"), INSIDE_FAILED(ENODEV));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

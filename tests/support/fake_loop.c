@@ -133,12 +133,10 @@ static bool run_timers(struct loop *loop)
 	return ran;
 }
 
-static bool run_watches(struct loop *loop, int timeout_ms)
+/* Fills in what poll(2) is to look at; returns how many there are. */
+static nfds_t gather(struct loop *loop, struct pollfd *fds, struct watch **watches)
 {
-	struct pollfd fds[MAX_WATCHES];
-	struct watch *watches[MAX_WATCHES];
 	nfds_t n = 0;
-	bool ran = false;
 
 	list_for_each(node, &loop->watches) {
 		struct watch *w = container_of(node, struct watch, node);
@@ -153,20 +151,36 @@ static bool run_watches(struct loop *loop, int timeout_ms)
 		fds[n].events |= w->wanted & LOOP_WRITE ? POLLOUT : 0;
 		n++;
 	}
+	return n;
+}
+
+static unsigned int events_of(const struct watch *w, short revents)
+{
+	unsigned int events = 0;
+
+	if (revents & POLLNVAL)
+		give_up("a descriptor was closed before its watch");
+	if (revents & (POLLERR | POLLHUP))
+		return w->wanted; /* LOOP_HANGUP is for this only */
+	events |= revents & POLLIN ? LOOP_READ : 0;
+	events |= revents & POLLOUT ? LOOP_WRITE : 0;
+	return events & w->wanted; /* less than before, perhaps */
+}
+
+static bool run_watches(struct loop *loop, int timeout_ms)
+{
+	struct pollfd fds[MAX_WATCHES];
+	struct watch *watches[MAX_WATCHES];
+	nfds_t n = gather(loop, fds, watches);
+	bool ran = false;
+
 	if (poll(fds, n, timeout_ms) < 0)
 		give_up("poll failed");
 	for (nfds_t i = 0; i < n; i++) {
 		struct watch *w = watches[i];
-		unsigned int events = 0;
+		unsigned int events = w->fn ? events_of(w, fds[i].revents) : 0;
 
-		if (fds[i].revents & POLLNVAL)
-			give_up("a descriptor was closed before its watch");
-		events |= fds[i].revents & POLLIN ? LOOP_READ : 0;
-		events |= fds[i].revents & POLLOUT ? LOOP_WRITE : 0;
-		if (fds[i].revents & (POLLERR | POLLHUP))
-			events = LOOP_READ | LOOP_WRITE | LOOP_HANGUP;
-		events &= w->wanted;
-		if (!w->fn || !events)
+		if (!events)
 			continue;
 		w->fn(w->arg, events);
 		ran = true;
@@ -178,13 +192,13 @@ static bool turn(struct loop *loop, int timeout_ms)
 {
 	bool ran = run_timers(loop);
 
+	ran |= run_deferred(loop);
 	list_for_each(node, &loop->hooks) {
 		struct loop_hook *hook = container_of(node, struct loop_hook, node);
 
 		hook->fn(hook->arg);
 	}
-	ran |= run_deferred(loop);
-	ran |= loop->do_not_sleep;
+	ran |= loop->do_not_sleep || !list_empty(&loop->deferred);
 	loop->do_not_sleep = false;
 	ran |= run_watches(loop, ran || loop->is_stopped ? 0 : timeout_ms);
 	free_closed(loop, false);

@@ -11,7 +11,7 @@
 #include "netstack/base/bytes.h"
 
 #define SIZE 1000U
-#define HEADER 4U
+#define HEADER ((size_t)4)
 
 static uint8_t pattern[SIZE];
 

@@ -110,7 +110,7 @@ static size_t make(enum base base, uint8_t *at)
 
 static void fix_ip4_checksum(uint8_t *bytes)
 {
-	size_t size = (bytes[IP] & 15U) * 4;
+	size_t size = (size_t)(bytes[IP] & 15U) * 4;
 	uint16_t sum;
 
 	if (get_be16(bytes + 12) != ETHERTYPE_IP4 || size < 20)
@@ -392,11 +392,11 @@ static void a_chain_of_extension_headers_ends_somewhere(void **state)
 	struct packet p;
 
 	(void)state;
-	for (unsigned int n = 1; n < 30; n++) {
+	for (size_t n = 1; n < 30; n++) {
 		size_t len = make_ip(bytes, false, 60, n * 8 + 8);
 
 		memset(bytes + L4_V6, 0, n * 8 + 8);
-		for (unsigned int i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++)
 			bytes[L4_V6 + i * 8] = i + 1 < n ? 60 : IP_PROTO_UDP;
 		make_udp(bytes + L4_V6 + n * 8, 8);
 		assert_int_equal(parse(bytes, len, NULL, &p),
@@ -406,14 +406,11 @@ static void a_chain_of_extension_headers_ends_somewhere(void **state)
 
 /* ---- offload: what a namespace's programs may write into the header ---- */
 
-static const struct frame_offload tcp4_gso = {
-	.gso = FRAME_GSO_TCP4,
-	.gso_size = 50,
-	.header_size = L4_V4 + 20,
-	.csum_partial = true,
-	.csum_start = L4_V4,
-	.csum_offset = 16,
-};
+#define TCP4_GSO                                                                  \
+	{                                                                         \
+		.gso = FRAME_GSO_TCP4, .gso_size = 50, .header_size = L4_V4 + 20, \
+		.csum_partial = true, .csum_start = L4_V4, .csum_offset = 16,     \
+	}
 
 static void offload_that_fits_the_packet_passes(void **state)
 {
@@ -421,7 +418,7 @@ static void offload_that_fits_the_packet_passes(void **state)
 		enum base base;
 		struct frame_offload offload;
 	} cases[] = {
-		{ TCP4, tcp4_gso },
+		{ TCP4, TCP4_GSO },
 		{ TCP4, { .csum_partial = true, .csum_start = L4_V4, .csum_offset = 16 } },
 		{ UDP4, { .csum_partial = true, .csum_start = L4_V4, .csum_offset = 6 } },
 		{ TCP6, { .csum_partial = true, .csum_start = L4_V6, .csum_offset = 16 } },
@@ -464,8 +461,8 @@ static void offload_that_does_not_is_refused(void **state)
 		{ ARP, { .csum_partial = true, .csum_start = IP, .csum_offset = 2 } },
 		{ FRAGMENT6, { .csum_partial = true, .csum_start = L4_V6 + 8, .csum_offset = 6 } },
 		/* segmentation of what is no TCP, or of the other family */
-		{ UDP4, tcp4_gso },
-		{ ICMP4, tcp4_gso },
+		{ UDP4, TCP4_GSO },
+		{ ICMP4, TCP4_GSO },
 		{ TCP4, { .gso = FRAME_GSO_TCP4, .gso_size = 50 } },
 		{ TCP4,
 		  { .gso = FRAME_GSO_TCP6,
