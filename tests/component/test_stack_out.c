@@ -216,32 +216,55 @@ static void a_refusal_is_a_reset(void **state)
 	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
 }
 
-static void special_addresses_are_refused(void **state)
+static void syn_to(struct fixture *f, struct tcp_peer *peer, const char *address)
+{
+	struct ipaddr a;
+
+	assert_int_equal(ipaddr_parse(address, &a), 0);
+	tcp_peer_init(peer, &f->guest, &a, 50000, f->port);
+	tcp_peer_syn(peer);
+	guest_run(&f->guest);
+	assert_false(peer->has_syn);
+	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
+	tcp_peer_deinit(peer);
+}
+
+/* Nobody has these addresses, so nobody answers. */
+static void special_addresses_are_not_answered(void **state)
 {
 	static const char *const addresses[] = {
-		"127.0.0.1",	   "127.0.0.2",	      "0.0.0.0",   "0.1.2.3",
-		"224.0.0.1",	   "255.255.255.255", "240.0.0.1", "192.168.5.15",
-		"192.168.5.77",	   "192.168.5.255",   "::1",	   "::",
-		"::127.0.0.1",	   "fe80::1",	      "ff02::1",   "ff05::2",
-		"fd00:c0a8:5::77", "fd00:c0a8:5::15",
+		"127.0.0.1",	   "127.0.0.2", "0.0.0.0", "0.1.2.3", "224.0.0.1",
+		"255.255.255.255", "240.0.0.1", "::1",	   "::",      "::127.0.0.1",
+		"fe80::1",	   "ff02::1",	"ff05::2",
 	};
 	struct fixture *f = *state;
 	unsigned int before = host_descriptors();
+	struct tcp_peer peer;
 
 	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
-		struct tcp_peer peer;
-		struct ipaddr a;
-
-		assert_int_equal(ipaddr_parse(addresses[i], &a), 0);
-		tcp_peer_init(&peer, &f->guest, &a, 50000, f->port);
-		tcp_peer_syn(&peer);
-		assert_int_equal(guest_counter(&f->guest, "tcp.out.refused"), i + 1);
-		guest_run(&f->guest);
-		assert_false(peer.has_syn);
-		tcp_peer_deinit(&peer);
+		syn_to(f, &peer, addresses[i]);
+		assert_int_equal(peer.n_segments, 0);
+		assert_int_equal(guest_counter(&f->guest, "refused.bad-destination"), i + 1);
 	}
-	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
+	assert_int_equal(f->guest.link.n_sent, 0);
 	assert_false(accept_one(f));
+	assert_int_equal(host_descriptors(), before);
+}
+
+/* On the guests' own network the host does not stand in for others. */
+static void addresses_of_guests_are_refused(void **state)
+{
+	static const char *const addresses[] = { "192.168.5.15", "192.168.5.77", "192.168.5.255",
+						 "fd00:c0a8:5::77", "fd00:c0a8:5::15" };
+	struct fixture *f = *state;
+	unsigned int before = host_descriptors();
+	struct tcp_peer peer;
+
+	for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
+		syn_to(f, &peer, addresses[i]);
+		assert_true(peer.has_rst);
+		assert_int_equal(guest_counter(&f->guest, "tcp.out.refused"), i + 1);
+	}
 	assert_int_equal(host_descriptors(), before);
 }
 
@@ -407,7 +430,8 @@ int main(void)
 		  NULL },
 		cmocka_unit_test_setup_teardown(bytes_go_both_ways_over_ipv6, setup_v6, teardown),
 		TEST(a_refusal_is_a_reset),
-		TEST(special_addresses_are_refused),
+		TEST(special_addresses_are_not_answered),
+		TEST(addresses_of_guests_are_refused),
 		TEST(a_mapped_address_is_dropped),
 		TEST(a_source_that_is_no_guest_is_dropped),
 		TEST(a_segment_of_no_connection_is_reset),
