@@ -13,37 +13,18 @@
 #include <cmocka.h>
 
 #include "netstack/base/bytes.h"
-#include "tests/support/guest.h"
 #include "tests/support/host_socket.h"
+#include "tests/support/outgoing.h"
 #include "tests/support/own_network.h"
 
-#define SIZE 12000000U /* more than the kernel buffers for a server that does not read */
 #define SOME 2000000U
 
-struct fixture {
-	struct guest guest;
-	int listener, server;
-	uint16_t port;
-	struct tcp_peer peer;
-	uint8_t *got; /* by the server */
-	size_t got_len;
-};
-
-static uint8_t data[SIZE];
-static struct fixture fixture;
+static struct outgoing fixture;
 
 static int setup_on(void **state, const struct link_caps *caps, const char *address)
 {
-	struct fixture *f = &fixture;
-
-	memset(f, 0, sizeof(*f));
-	*state = f;
-	f->server = -1;
-	f->got = malloc(SIZE + 1);
-	for (size_t i = 0; i < SIZE; i++)
-		data[i] = (uint8_t)(i * 13 + i / 254);
-	f->listener = host_listen(address, &f->port);
-	return f->got ? guest_start(&f->guest, caps, NULL) : -1;
+	*state = &fixture;
+	return outgoing_start(&fixture, caps, address);
 }
 
 static int setup(void **state)
@@ -66,81 +47,15 @@ static int setup_offloads(void **state)
 
 static int teardown(void **state)
 {
-	struct fixture *f = *state;
-
-	guest_stop(&f->guest);
-	if (f->peer.guest)
-		tcp_peer_deinit(&f->peer);
-	if (f->server >= 0)
-		close(f->server);
-	close(f->listener);
-	free(f->got);
+	outgoing_stop(*state);
 	return 0;
-}
-
-static bool accept_one(struct fixture *f)
-{
-	if (f->server < 0)
-		f->server = host_accept(f->listener);
-	return f->server >= 0;
-}
-
-static void connect_to(struct fixture *f, const struct ipaddr *dst)
-{
-	tcp_peer_init(&f->peer, &f->guest, dst, 40000, f->port);
-	tcp_peer_syn(&f->peer);
-	GUEST_UNTIL(&f->guest, f->peer.has_syn && accept_one(f));
-	assert_int_equal(guest_counter(&f->guest, "tcp.out.open"), 1);
-}
-
-/* Whatever the server can read now; true at the end. */
-static bool server_reads(struct fixture *f)
-{
-	ssize_t n = read(f->server, f->got + f->got_len, SIZE + 1 - f->got_len);
-
-	if (n > 0)
-		f->got_len += (size_t)n;
-	return n == 0;
-}
-
-static bool server_has(struct fixture *f, size_t len)
-{
-	assert_false(server_reads(f));
-	return f->got_len >= len;
-}
-
-static void assert_server_got(const struct fixture *f, size_t len)
-{
-	assert_int_equal(f->got_len, len);
-	assert_memory_equal(f->got, data, len);
-}
-
-/* The guest writes up to `to`, or until the host's window is shut for good, as the
- * server does not read. Returns where it is. */
-static size_t guest_writes(struct fixture *f, size_t from, size_t to, bool server_does_read)
-{
-	size_t at = from;
-
-	for (int steps = 0; at < to; steps++) {
-		at += tcp_peer_write(&f->peer, data + at, to - at);
-		guest_run(&f->guest);
-		if (server_does_read)
-			(void)server_reads(f);
-		else if (f->peer.host_window == 0 && f->peer.acked == f->peer.seq)
-			break;
-		if (steps > PATIENCE_STEPS)
-			fail_msg("in vain: %zu of %zu written", at, to);
-		if (f->peer.host_window == 0)
-			usleep(PATIENCE_STEP_US);
-	}
-	return at;
 }
 
 /* --- opening --------------------------------------------------------------- */
 
 static void the_host_connects_before_the_guest_is_answered(void **state)
 {
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 
 	tcp_peer_init(&f->peer, &f->guest, &wire_gateway4, 40000, f->port);
 	tcp_peer_syn(&f->peer); /* nothing has run yet but this one frame */
@@ -148,7 +63,7 @@ static void the_host_connects_before_the_guest_is_answered(void **state)
 	assert_true(list_empty(&f->guest.link.sent));
 
 	GUEST_UNTIL(&f->guest, f->peer.has_syn);
-	GUEST_UNTIL(&f->guest, accept_one(f));
+	GUEST_UNTIL(&f->guest, outgoing_accept(f));
 	assert_int_equal(f->peer.acked, f->peer.seq);
 	assert_int_equal(f->peer.host_shift, 7);
 	assert_int_equal(f->peer.host_mss, 65440);
@@ -156,33 +71,24 @@ static void the_host_connects_before_the_guest_is_answered(void **state)
 	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
 }
 
-static void bytes_both_ways(struct fixture *f)
+static void bytes_both_ways(struct outgoing *f)
 {
-	size_t at = 0;
-
-	assert_int_equal(guest_writes(f, 0, SOME, true), SOME);
-	GUEST_UNTIL(&f->guest, server_has(f, SOME));
-	assert_server_got(f, SOME);
-	while (at < SOME) {
-		ssize_t n = write(f->server, data + at, SOME - at);
-
-		at += n > 0 ? (size_t)n : 0;
-		guest_run(&f->guest);
-	}
+	assert_int_equal(outgoing_guest_writes(f, 0, SOME, true), SOME);
+	GUEST_UNTIL(&f->guest, outgoing_has(f, SOME));
+	assert_int_equal(outgoing_server_writes(f, 0, SOME), SOME);
 	GUEST_UNTIL(&f->guest, f->peer.received_len >= SOME);
-	assert_int_equal(f->peer.received_len, SOME);
-	assert_memory_equal(f->peer.received, data, SOME);
+	outgoing_assert_guest_got(f, SOME);
 }
 
 static void bytes_go_both_ways(void **state)
 {
-	connect_to(*state, &wire_gateway4);
+	outgoing_connect(*state, &wire_gateway4);
 	bytes_both_ways(*state);
 }
 
 static void bytes_go_both_ways_over_ipv6(void **state)
 {
-	connect_to(*state, &wire_gateway6);
+	outgoing_connect(*state, &wire_gateway6);
 	bytes_both_ways(*state);
 }
 
@@ -196,7 +102,7 @@ static bool keep_segment(struct tcp_peer *p, const struct sent_frame *s)
 
 static void a_refusal_is_a_reset(void **state)
 {
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	uint8_t tcp[20];
 	int other;
 	uint16_t port = 0;
@@ -216,7 +122,7 @@ static void a_refusal_is_a_reset(void **state)
 	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
 }
 
-static void syn_to(struct fixture *f, struct tcp_peer *peer, const char *address)
+static void syn_to(struct outgoing *f, struct tcp_peer *peer, const char *address)
 {
 	struct ipaddr a;
 
@@ -237,7 +143,7 @@ static void special_addresses_are_not_answered(void **state)
 		"255.255.255.255", "240.0.0.1", "::1",	   "::",      "::127.0.0.1",
 		"fe80::1",	   "ff02::1",	"ff05::2",
 	};
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	unsigned int before = host_descriptors();
 	struct tcp_peer peer;
 
@@ -247,7 +153,7 @@ static void special_addresses_are_not_answered(void **state)
 		assert_int_equal(guest_counter(&f->guest, "refused.bad-destination"), i + 1);
 	}
 	assert_int_equal(f->guest.link.n_sent, 0);
-	assert_false(accept_one(f));
+	assert_false(outgoing_accept(f));
 	assert_int_equal(host_descriptors(), before);
 }
 
@@ -256,7 +162,7 @@ static void addresses_of_guests_are_refused(void **state)
 {
 	static const char *const addresses[] = { "192.168.5.15", "192.168.5.77", "192.168.5.255",
 						 "fd00:c0a8:5::77", "fd00:c0a8:5::15" };
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	unsigned int before = host_descriptors();
 	struct tcp_peer peer;
 
@@ -274,7 +180,7 @@ static void a_mapped_address_is_dropped(void **state)
 	static const uint8_t mapped[16] = { [10] = 0xff, 0xff, 127, 0, 0, 1 };
 	struct wire w = wire_to(&wire_gateway6, 40000, 0);
 	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	uint8_t bytes[100];
 	size_t len;
 
@@ -284,7 +190,7 @@ static void a_mapped_address_is_dropped(void **state)
 	guest_send(&f->guest, bytes, len);
 	guest_run(&f->guest);
 	assert_int_equal(guest_counter(&f->guest, "refused.bad-ip-source"), 1);
-	assert_false(accept_one(f));
+	assert_false(outgoing_accept(f));
 	assert_null(guest_take(&f->guest, PACKET_TCP));
 }
 
@@ -292,7 +198,7 @@ static void a_source_that_is_no_guest_is_dropped(void **state)
 {
 	static const char *const sources[] = { "192.168.5.2", "192.168.5.3", "192.168.6.15",
 					       "8.8.8.8",     "0.0.0.0",     "10.0.0.1" };
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
 	size_t n = sizeof(sources) / sizeof(sources[0]);
 
@@ -305,13 +211,13 @@ static void a_source_that_is_no_guest_is_dropped(void **state)
 	}
 	guest_run(&f->guest);
 	assert_int_equal(guest_counter(&f->guest, "refused.foreign-source"), n);
-	assert_false(accept_one(f));
+	assert_false(outgoing_accept(f));
 	assert_null(guest_take(&f->guest, PACKET_TCP));
 }
 
 static void a_segment_of_no_connection_is_reset(void **state)
 {
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 
 	tcp_peer_init(&f->peer, &f->guest, &wire_gateway4, 40000, f->port);
 	tcp_peer_send(&f->peer, TCP_FLAG_ACK, "x", 1);
@@ -326,7 +232,7 @@ static void a_segment_of_no_connection_is_reset(void **state)
 	tcp_peer_send(&f->peer, TCP_FLAG_RST | TCP_FLAG_SYN, NULL, 0);
 	guest_run(&f->guest);
 	assert_false(f->peer.has_rst);
-	assert_false(accept_one(f));
+	assert_false(outgoing_accept(f));
 }
 
 /* --- floods ---------------------------------------------------------------- */
@@ -334,7 +240,7 @@ static void a_segment_of_no_connection_is_reset(void **state)
 static void a_flood_of_syns_harms_nobody(void **state)
 {
 	struct rlimit limit;
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
 	unsigned int n_syn_acks = 0;
 	struct sent_frame *s;
@@ -343,7 +249,7 @@ static void a_flood_of_syns_harms_nobody(void **state)
 	limit.rlim_cur = limit.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_true(limit.rlim_cur >= 2500);
-	connect_to(f, &wire_gateway4);
+	outgoing_connect(f, &wire_gateway4);
 	unsigned int before = host_descriptors();
 
 	for (uint32_t i = 0; i < 4000; i++) {
@@ -373,9 +279,8 @@ static void a_flood_of_syns_harms_nobody(void **state)
 	}
 	assert_in_range(n_syn_acks, 1, 2 * 1024);
 
-	tcp_peer_send(&f->peer, TCP_FLAG_ACK, data, 1000);
-	GUEST_UNTIL(&f->guest, server_has(f, 1000));
-	assert_server_got(f, 1000);
+	tcp_peer_send(&f->peer, TCP_FLAG_ACK, outgoing_data, 1000);
+	GUEST_UNTIL(&f->guest, outgoing_has(f, 1000));
 	guest_advance(&f->guest, 30000);
 	assert_int_equal(guest_counter(&f->guest, "tcp.out.half-open"), 0);
 	assert_int_equal(guest_counter(&f->guest, "tcp.out.open"), 1);
@@ -385,38 +290,37 @@ static void a_flood_of_syns_harms_nobody(void **state)
 /* A guest that repeats its SYN does not get a second connection. */
 static void a_repeated_syn_is_one_connection(void **state)
 {
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 
 	tcp_peer_init(&f->peer, &f->guest, &wire_gateway4, 40000, f->port);
 	for (int i = 0; i < 3; i++)
 		tcp_peer_send_at(&f->peer, TCP_FLAG_SYN, 0, 0, NULL, 0);
 	f->peer.seq++;
-	GUEST_UNTIL(&f->guest, f->peer.has_syn && accept_one(f));
+	GUEST_UNTIL(&f->guest, f->peer.has_syn && outgoing_accept(f));
 	guest_run(&f->guest);
 	assert_int_equal(host_accept(f->listener), -1);
-	tcp_peer_send(&f->peer, TCP_FLAG_ACK, data, 10);
-	GUEST_UNTIL(&f->guest, server_has(f, 10));
+	tcp_peer_send(&f->peer, TCP_FLAG_ACK, outgoing_data, 10);
+	GUEST_UNTIL(&f->guest, outgoing_has(f, 10));
 }
 
 /* --- pressure -------------------------------------------------------------- */
 
 static void a_server_that_does_not_read_stops_the_guest(void **state)
 {
-	struct fixture *f = *state;
+	struct outgoing *f = *state;
 	int small = 4096;
 	size_t taken;
 
 	assert_int_equal(setsockopt(f->listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-	connect_to(f, &wire_gateway4);
-	taken = guest_writes(f, 0, SIZE, false);
-	assert_true(taken < SIZE);
+	outgoing_connect(f, &wire_gateway4);
+	taken = outgoing_guest_writes(f, 0, OUTGOING_SIZE, false);
+	assert_true(taken < OUTGOING_SIZE);
 	assert_int_equal(f->peer.acked, f->peer.seq); /* nothing was lost */
 	assert_int_equal(f->peer.host_window, 0);
 
-	(void)server_reads(f);
-	assert_int_equal(guest_writes(f, taken, SIZE, true), SIZE);
-	GUEST_UNTIL(&f->guest, server_has(f, SIZE));
-	assert_server_got(f, SIZE);
+	(void)outgoing_read(f);
+	assert_int_equal(outgoing_guest_writes(f, taken, OUTGOING_SIZE, true), OUTGOING_SIZE);
+	GUEST_UNTIL(&f->guest, outgoing_has(f, OUTGOING_SIZE));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
