@@ -87,6 +87,8 @@ static void leave_half_open(struct flow *f)
 /* Half open only: an open flow ends through its relay. */
 static void drop_half_open(struct flow *f)
 {
+	if (f->state == FLOW_ACCEPTING)
+		engine_forget(f->outbound->engine, &f->guest, &f->dst);
 	leave_half_open(f);
 	watch_free(f->watch);
 	if (f->fd >= 0)

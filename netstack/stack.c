@@ -50,6 +50,7 @@ struct stack {
 	uint64_t refused[PACKET_N_ERRORS]; /* by enum packet_error */
 	uint64_t other_mac;		   /* not for the host */
 	uint64_t foreign_source;	   /* an address that is no guest's */
+	uint64_t bad_destination;	   /* an address that is no host's */
 };
 
 /* --- who may speak, and to whom ------------------------------------------ */
@@ -113,6 +114,10 @@ static void receive_tcp(struct stack *s, const struct frame *frame, const struct
 	bool is_first_syn =
 		(p->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK | TCP_FLAG_RST)) == TCP_FLAG_SYN;
 
+	if (!ipaddr_is_dialable(&p->dst.addr)) { /* not even by a reset (RFC 1122, 3.2.1.3) */
+		s->bad_destination++;
+		return;
+	}
 	if (is_first_syn && !engine_knows(s->engine, p))
 		outbound_syn(s->outbound, frame, p);
 	else
@@ -363,6 +368,7 @@ void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
 	}
 	count(&sink, "refused.other-mac", s->other_mac);
 	count(&sink, "refused.foreign-source", s->foreign_source);
+	count(&sink, "refused.bad-destination", s->bad_destination);
 	count(&sink, "refused.fragments", s->reassembly.dropped);
 	count(&sink, "segment.not-segmented", segment_counters(s->segment)->not_segmented);
 	count(&sink, "segment.no-link", segment_counters(s->segment)->no_link);

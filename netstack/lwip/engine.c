@@ -269,25 +269,40 @@ static void set_context(struct engine *e, const struct packet *packet)
 	ipaddr_to_lwip(&packet->dst.addr, &ip_data.current_iphdr_dest);
 }
 
-static bool pcb_matches(const struct tcp_pcb *pcb, const struct packet *packet)
+static bool pcb_joins(const struct tcp_pcb *pcb, const struct endpoint *guest,
+		      const struct endpoint *host)
 {
 	struct ipaddr remote, local;
 
-	if (pcb->remote_port != packet->src.port || pcb->local_port != packet->dst.port)
+	if (pcb->remote_port != guest->port || pcb->local_port != host->port)
 		return false;
 	remote = ipaddr_from_lwip(&pcb->remote_ip);
 	local = ipaddr_from_lwip(&pcb->local_ip);
-	return ipaddr_equal(&remote, &packet->src.addr) && ipaddr_equal(&local, &packet->dst.addr);
+	return ipaddr_equal(&remote, &guest->addr) && ipaddr_equal(&local, &host->addr);
+}
+
+static struct tcp_pcb *find_active(const struct endpoint *guest, const struct endpoint *host)
+{
+	struct tcp_pcb *pcb = tcp_active_pcbs;
+
+	while (pcb && !pcb_joins(pcb, guest, host))
+		pcb = pcb->next;
+	return pcb;
 }
 
 bool engine_knows(const struct engine *e, const struct packet *packet)
 {
 	(void)e;
-	for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
-		if (pcb_matches(pcb, packet))
-			return true;
-	}
-	return false;
+	return find_active(&packet->src, &packet->dst) != NULL;
+}
+
+void engine_forget(struct engine *e, const struct endpoint *guest, const struct endpoint *dst)
+{
+	struct tcp_pcb *pcb = find_active(guest, dst);
+
+	(void)e;
+	if (pcb && pcb->state == SYN_RCVD)
+		tcp_abandon(pcb, 0);
 }
 
 /* A new SYN between endpoints whose old connection waits out its time: the
@@ -295,7 +310,7 @@ bool engine_knows(const struct engine *e, const struct packet *packet)
 static void forget_time_wait(const struct packet *packet)
 {
 	for (struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) {
-		if (pcb_matches(pcb, packet)) {
+		if (pcb_joins(pcb, &packet->src, &packet->dst)) {
 			tcp_abort(pcb);
 			return;
 		}

@@ -42,6 +42,9 @@ void engine_input(struct engine *engine, const struct frame *frame, const struct
 void engine_refuse(struct engine *engine, const struct packet *packet);
 /* Whether a connection between the packet's endpoints is in being. */
 bool engine_knows(const struct engine *engine, const struct packet *packet);
+/* Gives up, without a word to the guest, a connection between these that the
+ * guest has not completed; nothing happens to any other. */
+void engine_forget(struct engine *engine, const struct endpoint *guest, const struct endpoint *dst);
 /* Calls the owners of streams that have news. */
 void engine_serve(struct engine *engine);
 /* The output takes packets again. */

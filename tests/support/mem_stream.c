@@ -43,8 +43,8 @@ static ssize_t readable(struct mem_stream *s)
 {
 	size_t left = s->input_len - s->input_at;
 
-	if (s->error)
-		return s->error;
+	if (s->base.error)
+		return s->base.error;
 	if (left && !s->is_connecting)
 		return (ssize_t)least(left, s->max_read);
 	if (s->has_eof && !s->is_connecting)
@@ -55,8 +55,10 @@ static ssize_t readable(struct mem_stream *s)
 
 static ssize_t writable(struct mem_stream *s)
 {
-	if (s->error || s->write_error)
-		return s->error ? s->error : s->write_error;
+	if (s->write_error)
+		s->base.error = s->write_error;
+	if (s->base.error)
+		return s->base.error;
 	check(s->n_shutdowns == 0, "written to after its shutdown");
 	if (s->room && !s->is_connecting)
 		return (ssize_t)least(s->room, s->max_write);
@@ -244,7 +246,7 @@ void mem_stream_connected(struct mem_stream *s)
 
 void mem_stream_break(struct mem_stream *s, int error)
 {
-	s->error = error;
+	s->base.error = error;
 	loop_defer(s->loop, &s->notify);
 }
 
