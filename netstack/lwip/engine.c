@@ -317,6 +317,16 @@ static void forget_time_wait(const struct packet *packet)
 	}
 }
 
+/* lwIP frees a connection that waits out its time without a word, be it that its
+ * stream is still being read. One input makes one such connection at most. */
+static void end_time_wait(void)
+{
+	struct tcp_pcb *newest = tcp_tw_pcbs;
+
+	if (newest && newest->callback_arg)
+		tcp_stream_ended(newest->callback_arg);
+}
+
 void engine_input(struct engine *e, const struct frame *frame, const struct packet *packet)
 {
 	bool is_first_syn = (packet->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
@@ -333,6 +343,7 @@ void engine_input(struct engine *e, const struct frame *frame, const struct pack
 		((struct tcp_pcb_listen *)e->listener)->local_port = packet->dst.port;
 	}
 	tcp_input(p, &e->netif);
+	end_time_wait();
 	((struct tcp_pcb_listen *)e->listener)->local_port = 0;
 	need_tick(e);
 }

@@ -71,6 +71,9 @@ struct tcp_stream *tcp_stream_new(struct engine *engine);
 /* Makes an established connection the stream's. */
 void tcp_stream_connected(struct tcp_stream *s);
 void tcp_stream_attach(struct tcp_stream *s, struct tcp_pcb *pcb);
+/* Both directions have ended in order, so lwIP's part is over; what the owner has
+ * not read yet stays the stream's. */
+void tcp_stream_ended(struct tcp_stream *s);
 /* The connection is gone, or to be given up. Tells the owner. */
 void tcp_stream_fail(struct tcp_stream *s, int error);
 void tcp_stream_free(struct tcp_stream *s);

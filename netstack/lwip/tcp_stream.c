@@ -202,13 +202,20 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	return ERR_OK;
 }
 
+void tcp_stream_ended(struct tcp_stream *s)
+{
+	detach(s);
+	drop_blocks(s);
+	tcp_stream_has_news(s);
+}
+
 static void on_error(void *arg, err_t err)
 {
 	struct tcp_stream *s = arg;
 
 	s->pcb = NULL; /* lwIP has freed it, and with it every reference */
 	drop_blocks(s);
-	if (err == ERR_CLSD) /* both directions have ended; unread data stays ours */
+	if (err == ERR_CLSD) /* as tcp_stream_ended() */
 		;
 	else if (err == ERR_RST)
 		s->base.error = s->is_connected ? -ECONNRESET : -ECONNREFUSED;
