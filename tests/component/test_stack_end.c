@@ -306,11 +306,11 @@ static void a_guest_that_sleeps_gets_all(void **state)
 /* --- losses ----------------------------------------------------------------- */
 
 /* Loses the first `*arg` segments with FIN. */
-static bool lose_fins(struct tcp_peer *p, const struct sent_frame *s)
+static bool lose_fins(struct tcp_peer *p, const struct tcp_segment *s)
 {
 	unsigned int *left = p->filter_arg;
 
-	if (!(s->packet.tcp_flags & TCP_FLAG_FIN) || *left == 0)
+	if (!(s->flags & TCP_FLAG_FIN) || *left == 0)
 		return true;
 	--*left;
 	return false;
@@ -334,7 +334,7 @@ static void a_lost_fin_is_sent_again(void **state)
 	assert_nothing_left(f);
 }
 
-static bool lose_all(struct tcp_peer *p, const struct sent_frame *s)
+static bool lose_all(struct tcp_peer *p, const struct tcp_segment *s)
 {
 	(void)p;
 	(void)s;
