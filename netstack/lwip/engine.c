@@ -12,6 +12,7 @@
 #include "netstack/base/log.h"
 #include "netstack/checksum.h"
 #include "netstack/lwip/internal.h"
+#include "netstack/lwip/lent_pbuf.h"
 
 #include <lwip/init.h>
 #include <lwip/ip.h>
@@ -204,72 +205,6 @@ void engine_writable(struct engine *e)
 
 /* --- input --------------------------------------------------------------- */
 
-struct lent_pbuf {
-	struct pbuf_custom custom;
-	struct buffer *owner;
-};
-
-static void give_back(struct pbuf *p)
-{
-	struct lent_pbuf *lent = container_of(p, struct lent_pbuf, custom.pbuf);
-
-	buffer_unref(lent->owner);
-	free(lent);
-}
-
-static struct pbuf *lend_ref(const struct frame *frame, void *data, size_t len)
-{
-	struct lent_pbuf *lent;
-
-	if (!frame->owner) {
-		struct pbuf *copy = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
-
-		if (copy)
-			memcpy(copy->payload, data, len);
-		return copy;
-	}
-	lent = malloc(sizeof(*lent));
-	if (!lent)
-		return NULL;
-	lent->owner = buffer_ref(frame->owner);
-	lent->custom.custom_free_function = give_back;
-	return pbuf_alloced_custom(PBUF_RAW, (u16_t)len, PBUF_REF, &lent->custom, data, (u16_t)len);
-}
-
-bool engine_is_scarce(const struct pbuf *p)
-{
-	const struct lent_pbuf *lent;
-
-	if (!(p->flags & PBUF_FLAG_IS_CUSTOM))
-		return false;
-	lent = container_of(p, const struct lent_pbuf, custom.pbuf);
-	return lent->owner->pool->n_used > lent->owner->pool->max_free;
-}
-
-/* A guest's frame as pbufs without its Ethernet header; NULL: out of memory. */
-static struct pbuf *lend(const struct frame *frame, const struct packet *packet)
-{
-	struct pbuf *head = NULL;
-
-	assert(frame->len - ETH_HEADER_SIZE == packet->ip_len);
-	for (int i = 0; i < frame->n_refs; i++) {
-		size_t skip = i == 0 ? ETH_HEADER_SIZE : 0;
-		struct pbuf *p = lend_ref(frame, (uint8_t *)frame->refs[i].iov_base + skip,
-					  frame->refs[i].iov_len - skip);
-
-		if (!p) {
-			if (head)
-				pbuf_free(head);
-			return NULL;
-		}
-		if (head)
-			pbuf_cat(head, p);
-		else
-			head = p;
-	}
-	return head;
-}
-
 /* What lwIP's ip_input() would have left for tcp_input(). */
 static void set_context(struct engine *e, const struct packet *packet)
 {
@@ -342,7 +277,7 @@ static void end_time_wait(void)
 void engine_input(struct engine *e, const struct frame *frame, const struct packet *packet)
 {
 	bool is_first_syn = (packet->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-	struct pbuf *p = lend(frame, packet);
+	struct pbuf *p = lent_pbuf_new(frame, packet);
 
 	if (!p) {
 		e->counters.out_of_memory++;

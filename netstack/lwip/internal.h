@@ -29,9 +29,6 @@ struct engine {
 	struct engine_counters counters;
 };
 
-/* Whether p is a guest's frame in a buffer of which few are left. */
-bool engine_is_scarce(const struct pbuf *p);
-
 /* tcp_stream.c */
 #define TX_BLOCK_SIZE 65536U
 #define TX_MAX_BLOCKS 72U /* TCP_SND_BUF in blocks, and some partly filled */

@@ -16,6 +16,7 @@
 
 #include "netstack/base/iov.h"
 #include "netstack/lwip/internal.h"
+#include "netstack/lwip/lent_pbuf.h"
 
 /* Without segmentation by the link every 1460 bytes are a segment, and lwIP
  * walks its list of segments for each: more in flight is slower. */
@@ -361,7 +362,7 @@ void tcp_stream_release_buffers(struct tcp_stream *s)
 		struct pbuf **slot = &s->rx[(s->rx_head + i) & (s->rx_capacity - 1)];
 		struct pbuf *copy;
 
-		if (!engine_is_scarce(*slot))
+		if (!lent_pbuf_is_scarce(*slot))
 			continue;
 		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, *slot);
 		if (!copy)
