@@ -398,11 +398,12 @@ static void serve_accepted(struct engine *e)
 	}
 }
 
-/* A segment that came alone would be acknowledged 50 ms later; a guest whose
- * window is small yet waits for it. */
+/* Every second segment is acknowledged by lwIP itself. One that came alone would
+ * wait 50 ms: too long for a sender that holds back a short one until the last
+ * is acknowledged (Nagle), and no matter to one that has a window of full ones. */
 static void acknowledge(struct tcp_stream *s)
 {
-	if (s->pcb && (s->pcb->flags & TF_ACK_DELAY)) {
+	if (s->pcb && s->is_short && (s->pcb->flags & TF_ACK_DELAY)) {
 		tcp_ack_now(s->pcb);
 		tcp_output(s->pcb);
 	}

@@ -142,6 +142,8 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 		s->has_fin = true;
 	else if (!rx_append(s, p))
 		return ERR_MEM; /* lwIP keeps it and offers it again */
+	else
+		s->is_short = p->tot_len < s->guest_mss;
 	tcp_stream_has_news(s);
 	return ERR_OK;
 }
