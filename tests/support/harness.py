@@ -323,9 +323,9 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as pid 1 it would be ignored
-    with tempfile.TemporaryDirectory(prefix="netfwd-test-") as directory:
-        work = pathlib.Path(directory)
-        tests = unittest.main(module="__main__", exit=False, verbosity=2)
-        if not tests.result.wasSuccessful():
-            print_logs()
+    work = pathlib.Path("/run/test")  # in the sandbox, which takes it along
+    work.mkdir()
+    tests = unittest.main(module="__main__", exit=False, verbosity=2)
+    if not tests.result.wasSuccessful():
+        print_logs()
     sys.exit(not tests.result.wasSuccessful())
