@@ -324,7 +324,7 @@ static void a_segment_over_the_window_is_cut(void **state)
 	f->caller.does_not_read = true;
 	for (size_t at = 0; at + 60000 < window; at += 60000)
 		tcp_peer_send(&f->peer, TCP_FLAG_ACK, data, 60000);
-	guest_run(&f->guest);
+	guest_advance(&f->guest, 100); /* the last one's ACK may be delayed */
 	assert_true(f->peer.host_window < 60000);
 	tcp_peer_send_at(&f->peer, TCP_FLAG_ACK, 1000, 0, data, 100);
 	tcp_peer_send_at(&f->peer, TCP_FLAG_ACK, 1000, 0, data, 65000); /* replaces it */
