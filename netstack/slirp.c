@@ -289,17 +289,45 @@ static bool is_gateway_or_dns(const struct slirp_gateway *g, const struct ipaddr
 	       ipaddr_equal(a, &g->config.dns4) || ipaddr_equal(a, &g->config.dns6);
 }
 
+/* On the guests' own network the host stands in for nobody else. */
+static bool is_in_the_world(const struct slirp_gateway *g, const struct ipaddr *a)
+{
+	return ipaddr_is_dialable(a) &&
+	       !ipaddr_in_prefix(a, &g->config.network4, 96 + g->config.prefix4_bits) &&
+	       !ipaddr_in_prefix(a, &g->config.prefix6, 64);
+}
+
+/* What libslirp takes for its DHCP server; the same ports elsewhere are just
+ * ports. */
+static bool is_dhcp(const struct slirp_gateway *g, const struct endpoint *dst)
+{
+	static const struct ipaddr broadcast = IPADDR_V4(255, 255, 255, 255);
+
+	return dst->port == 67 && (ipaddr_equal(&dst->addr, &broadcast) ||
+				   ipaddr_equal(&dst->addr, &g->config.gateway4));
+}
+
+static bool is_dhcp6(const struct slirp_gateway *g, const struct endpoint *dst)
+{
+	static const struct ipaddr servers = { { 0xff, 2, [13] = 1, 0, 2 } };
+
+	return dst->port == 547 && (ipaddr_equal(&dst->addr, &servers) ||
+				    ipaddr_equal(&dst->addr, &g->config.gateway6));
+}
+
 static bool may_pass_udp(const struct slirp_gateway *g, const struct packet *p)
 {
 	size_t payload = get_be16(p->l4 + 4) - 8U;
 
-	if (p->is_v4 && p->dst.port == 67)
+	if (is_dhcp(g, &p->dst))
 		return payload >= BOOTP_MIN;
-	if (!p->is_v4 && p->dst.port == 547)
+	if (is_dhcp6(g, &p->dst))
 		return payload >= 4;
+	if (p->dst.port == 69) /* TFTP */
+		return false;
 	if (is_gateway_or_dns(g, &p->dst.addr))
-		return g->config.host_loopback && p->dst.port != 69; /* TFTP */
-	return ipaddr_is_dialable(&p->dst.addr) && p->dst.port != 69;
+		return g->config.host_loopback;
+	return is_in_the_world(g, &p->dst.addr);
 }
 
 /* Echo requests, and of IPv6 what neighbour discovery needs, at full length. */
@@ -309,7 +337,7 @@ static bool may_pass_icmp(const struct slirp_gateway *g, const struct packet *p)
 
 	if (p->is_v4)
 		return p->l4[0] == 8 &&
-		       (is_gateway_or_dns(g, &p->dst.addr) || ipaddr_is_dialable(&p->dst.addr));
+		       (is_gateway_or_dns(g, &p->dst.addr) || is_in_the_world(g, &p->dst.addr));
 	switch (p->l4[0]) {
 	case 128: /* echo request; libslirp answers for itself only */
 		return len >= 8 && (ipaddr_equal(&p->dst.addr, &g->config.gateway6) ||
