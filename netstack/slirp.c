@@ -14,7 +14,9 @@
 
 /* Every UDP or ICMP flow of a guest is a socket of ours for four minutes. */
 #define MAX_FLOWS 1024U
+#define FLOW_MS 240000U
 #define ADMITTED_SLOTS 4096U /* a power of 2 */
+#define ADMITTED_WAYS 32U    /* a flow may be in any of these neighbouring slots */
 /* The largest libslirp takes; cutting to the link's MTU is done behind it. */
 #define SLIRP_MTU 65521U
 #define MAX_CLOCK_LAG_MS 1000U
@@ -27,6 +29,12 @@ struct polled {
 	int fd;
 	int wanted, ready;  /* SLIRP_POLL_* */
 	unsigned int round; /* of the last fill that named it */
+};
+
+/* A flow that got a socket. */
+struct admitted {
+	uint32_t tag;
+	uint64_t used_ms; /* last; 0: free */
 };
 
 struct slirp_gateway {
@@ -43,7 +51,7 @@ struct slirp_gateway {
 	void *arg;
 	struct amend_config amend;
 	struct stack_config config;
-	uint32_t admitted[ADMITTED_SLOTS]; /* tags of flows that got a socket */
+	struct admitted admitted[ADMITTED_SLOTS];
 	struct slirp_counters counters;
 };
 
@@ -360,17 +368,30 @@ static bool admit(struct slirp_gateway *g, const struct packet *p)
 		struct endpoint src;
 		uint16_t protocol;
 	} key;
-	uint32_t tag, *slot;
+	uint64_t now = loop_now_ms(g->loop);
+	struct admitted *bucket, *slot;
+	uint32_t tag;
 
 	memset(&key, 0, sizeof(key));
 	key.src.addr = p->src.addr;
 	key.src.port = p->src.port;
 	key.protocol = p->protocol;
-	tag = hash_bytes(&key, sizeof(key)) | 1;
-	slot = &g->admitted[tag / 2 & (ADMITTED_SLOTS - 1)];
-	if (g->counters.flows < MAX_FLOWS)
-		*slot = tag;
-	return *slot == tag;
+	tag = hash_bytes(&key, sizeof(key));
+	slot = bucket = &g->admitted[tag & (ADMITTED_SLOTS - 1) & ~(ADMITTED_WAYS - 1)];
+	for (unsigned int i = 0; i < ADMITTED_WAYS; i++) {
+		struct admitted *a = &bucket[i];
+
+		if (a->tag == tag && a->used_ms && now - a->used_ms < FLOW_MS) {
+			a->used_ms = now;
+			return true;
+		}
+		if (a->used_ms < slot->used_ms)
+			slot = a;
+	}
+	if (g->counters.flows >= MAX_FLOWS)
+		return false;
+	*slot = (struct admitted){ tag, now };
+	return true;
 }
 
 static bool may_pass(struct slirp_gateway *g, const struct packet *p)
