@@ -4,6 +4,7 @@
 
 #include "forwarder/app.h"
 #include "forwarder/options.h"
+#include "forwarder/verbs.h"
 #include "netstack/base/log.h"
 
 static enum log_level log_level_of(unsigned int verbosity)
@@ -18,11 +19,18 @@ static enum log_level log_level_of(unsigned int verbosity)
 	return levels[verbosity < 3 ? verbosity : 3];
 }
 
+static int print_help(void)
+{
+	if (fputs(options_help(), stdout) < 0)
+		return EXIT_FAILURE;
+	return verbs_print(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int run(const struct options *options)
 {
 	switch (options->action) {
 	case OPTIONS_HELP:
-		return fputs(options_help(), stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return print_help();
 	case OPTIONS_VERSION:
 		return puts("netfwd " NETFWD_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	case OPTIONS_RUN:
@@ -36,9 +44,12 @@ static int run(const struct options *options)
 int main(int argc, char *argv[])
 {
 	char error[OPTIONS_ERROR_SIZE];
+	const struct verb *verb = argc > 1 ? verb_find(argv[1]) : NULL;
 	struct options options;
 	int status;
 
+	if (verb)
+		return verb_run(verb, argc - 1, argv + 1);
 	if (options_parse(argc, argv, &options, error) < 0) {
 		log_error("%s", error);
 		return EXIT_FAILURE;
