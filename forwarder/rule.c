@@ -157,6 +157,8 @@ static struct rule_decision apply(const struct rule_set *set, const struct rule 
 
 	if (rule->is_ignore)
 		return refuse(rule);
+	if (set->is_plain && !rule->is_static)
+		return refuse(NULL);
 	if (d.via == RULE_VIA_NONE)
 		return refuse(rule_find_switch_off(set, l->proto));
 	if (rule->host_socket)

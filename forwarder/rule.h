@@ -74,6 +74,7 @@ struct rule_set {
 	unsigned int n_rules;
 	struct rule_types types;
 	uint16_t ssh_port; /* SSH to the guest, on the host; 0: none */
+	bool is_plain;	   /* static rules only */
 };
 
 /* A socket that the guest listens on. */

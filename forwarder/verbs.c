@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/verb_config.h"
+
 static const struct verb verbs[] = {
+	{ "check", "validate a configuration and print its rules", verb_check_help, verb_check },
+	{ "explain", "what becomes of a port that the guest listens on", verb_explain_help,
+	  verb_explain },
 	{ .name = NULL },
 };
 
