@@ -12,7 +12,7 @@
 #include "forwarder/rule_types.h"
 
 /* A larger file is no configuration: 1 MiB holds thousands of rules. */
-#define CONFIG_SIZE_MAX (1024 * 1024)
+#define CONFIG_SIZE_MAX (1024UL * 1024)
 
 enum config_level { /* as -v has them */
 		    CONFIG_LEVEL_DEFAULT,

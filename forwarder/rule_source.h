@@ -8,20 +8,14 @@
 /* One entry of portForwards as it was written. 0 and NULL: not given, as in
  * Lima. The strings are the owner's. */
 struct rule_source {
-	enum rule_switch guest_ip_must_be_zero;
-	char *guest_ip;
-	int guest_port;
-	int guest_port_range[2];
-	char *guest_socket;
-	char *host_ip;
-	int host_port;
-	int host_port_range[2];
-	char *host_socket;
+	char *guest_ip, *guest_socket;
+	char *host_ip, *host_socket;
+	int guest_port, guest_port_range[2];
+	int host_port, host_port_range[2];
 	enum rule_proto proto;
-	enum rule_switch is_static;
-	enum rule_switch reverse;
-	enum rule_switch ignore;
 	enum rule_via via;
+	enum rule_switch guest_ip_must_be_zero;
+	enum rule_switch is_static, reverse, ignore;
 };
 
 struct rule_context {
