@@ -97,7 +97,9 @@ struct config {
 /* What is not in the file. */
 struct config_context {
 	struct rule_types_env env;
-	const char *socket_dir; /* as struct rule_context has it */
+	/* As struct rule_context has them. */
+	const char *socket_dir;
+	const struct rule_variable *guest_variables, *host_variables;
 };
 
 /* 0, with *out to be freed by config_free(); -EINVAL after everything that is
