@@ -3,7 +3,10 @@
 #include <stdlib.h>
 
 #include "forwarder/app.h"
+#include "forwarder/config_env.h"
 #include "forwarder/options.h"
+#include "forwarder/options_merge.h"
+#include "forwarder/verbs.h"
 #include "netstack/base/log.h"
 
 static enum log_level log_level_of(unsigned int verbosity)
@@ -18,17 +21,46 @@ static enum log_level log_level_of(unsigned int verbosity)
 	return levels[verbosity < 3 ? verbosity : 3];
 }
 
-static int run(const struct options *options)
+static int print_help(void)
+{
+	if (fputs(options_help(), stdout) < 0)
+		return EXIT_FAILURE;
+	return verbs_print(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int serve(const struct options *options)
+{
+	log_set_level(log_level_of(options->verbosity));
+	log_set_json(options->log_json);
+	return app_run(options);
+}
+
+static int serve_with_config(struct options *options)
+{
+	char error[OPTIONS_ERROR_SIZE];
+	struct config *config;
+	int status = EXIT_FAILURE;
+
+	log_set_json(options->log_json);
+	if (config_env_read(options->config_path, &config) < 0)
+		return EXIT_FAILURE;
+	if (options_merge(options, config, error) < 0)
+		log_error("%s", error);
+	else
+		status = serve(options);
+	config_free(config);
+	return status;
+}
+
+static int run(struct options *options)
 {
 	switch (options->action) {
 	case OPTIONS_HELP:
-		return fputs(options_help(), stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return print_help();
 	case OPTIONS_VERSION:
 		return puts("netfwd " NETFWD_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	case OPTIONS_RUN:
-		log_set_level(log_level_of(options->verbosity));
-		log_set_json(options->log_json);
-		return app_run(options);
+		return options->config_path ? serve_with_config(options) : serve(options);
 	}
 	return EXIT_FAILURE;
 }
@@ -36,9 +68,12 @@ static int run(const struct options *options)
 int main(int argc, char *argv[])
 {
 	char error[OPTIONS_ERROR_SIZE];
+	const struct verb *verb = argc > 1 ? verb_find(argv[1]) : NULL;
 	struct options options;
 	int status;
 
+	if (verb)
+		return verb_run(verb, argc - 1, argv + 1);
 	if (options_parse(argc, argv, &options, error) < 0) {
 		log_error("%s", error);
 		return EXIT_FAILURE;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@ enum option_id {
 	OPT_FD,
 	OPT_NETNS,
 	OPT_IFNAME,
+	OPT_CONFIG,
 	OPT_FORWARD,
 	OPT_MTU,
 	OPT_NETWORK,
@@ -33,6 +33,7 @@ static const struct option long_options[] = {
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
+	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "forward", required_argument, NULL, OPT_FORWARD },
 	{ "mtu", required_argument, NULL, OPT_MTU },
 	{ "network", required_argument, NULL, OPT_NETWORK },
@@ -73,6 +74,8 @@ static const char help_text[] =
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
 	"Other:\n"
+	"  --config FILE      rules, and all of the above, from a file: netfwd.yaml(5);\n"
+	"                     the command line goes first\n"
 	"  --pcap FILE        write the guest's frames to FILE\n"
 	"  -v, --verbose      say more: -v events, -vv connections, -vvv frames\n"
 	"  --log-json         log lines and events as JSON objects\n"
@@ -157,13 +160,12 @@ static int parse_fd(struct parser *p, const char *option, int *out)
 
 static int parse_ifname(struct parser *p)
 {
-	if (!*optarg || strlen(optarg) >= IFNAMSIZ || strpbrk(optarg, "/: \t\n") ||
-	    strcmp(optarg, ".") == 0 || strcmp(optarg, "..") == 0)
-		return bad(p,
-			   "--ifname %s: an interface's name has 1 to %d characters, "
-			   "none of them a slash, colon or blank",
-			   optarg, IFNAMSIZ - 1);
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	if (network_spec_check_ifname(optarg, why) < 0)
+		return bad(p, "--ifname %s: %s", optarg, why);
 	p->o->ifname = optarg;
+	p->o->is_ifname_given = true;
 	return 0;
 }
 
@@ -175,37 +177,16 @@ static int parse_mtu(struct parser *p)
 		return bad(p, "--mtu %s: must be %d (the least that IPv6 allows) to %d", optarg,
 			   OPTIONS_MTU_MIN, OPTIONS_MTU_MAX);
 	p->o->mtu = (uint16_t)mtu;
+	p->o->is_mtu_given = true;
 	return 0;
 }
 
-/* The gateway is .2, DNS .3 and the guest .15 of it, so /27 is the least. */
 static int parse_network(struct parser *p)
 {
-	static const struct ipaddr v4_any = IPADDR_V4(0, 0, 0, 0);
-	const char *slash = strchr(optarg, '/');
-	char text[ADDR_TEXT_SIZE];
-	struct ipaddr addr, host_bits;
-	long bits = slash ? parse_number(slash + 1, 27) : -1;
+	char why[NETWORK_SPEC_ERROR_SIZE];
 
-	if (bits < 8 || slash - optarg >= ADDR_TEXT_SIZE)
-		return bad(p,
-			   "--network %s: must be an IPv4 network such as 192.168.5.0/24, "
-			   "/8 to /27",
-			   optarg);
-	(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - optarg), optarg);
-	if (ipaddr_parse(text, &addr) < 0 || !ipaddr_is_v4(&addr) || !ipaddr_is_dialable(&addr))
-		return bad(p,
-			   "--network %s: \"%s\" is not the IPv4 address of a network of "
-			   "guests; try 192.168.5.0/24",
-			   optarg, text);
-	host_bits = addr;
-	for (long bit = 0; bit < bits; bit++)
-		host_bits.b[12 + bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
-	if (!ipaddr_equal(&host_bits, &v4_any))
-		return bad(p, "--network %s: the address has bits set beyond its first %ld", optarg,
-			   bits);
-	p->o->network4 = addr;
-	p->o->prefix4_bits = (unsigned int)bits;
+	if (network_spec_parse(optarg, &p->o->network4, &p->o->prefix4_bits, why) < 0)
+		return bad(p, "--network %s: %s", optarg, why);
 	return 0;
 }
 
@@ -244,6 +225,9 @@ static int take_option(struct parser *p, int option)
 		return choose_link(p, "--netns", OPTIONS_LINK_NETNS);
 	case OPT_IFNAME:
 		return parse_ifname(p);
+	case OPT_CONFIG:
+		o->config_path = optarg;
+		return 0;
 	case OPT_FORWARD:
 		return parse_forward(p);
 	case OPT_MTU:
@@ -353,7 +337,8 @@ static int check_together(struct parser *p)
 {
 	struct options *o = p->o;
 
-	if (o->ifname && o->link != OPTIONS_LINK_NETNS)
+	/* The file may name the namespace: options_merge() looks again. */
+	if (o->ifname && o->link != OPTIONS_LINK_NETNS && !o->config_path)
 		return bad(p, "--ifname names the interface that --netns makes; "
 			      "give --netns too, or leave it out");
 	if (!o->ifname)

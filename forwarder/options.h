@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "forwarder/forward_spec.h"
+#include "forwarder/network_spec.h"
 #include "netstack/addr.h"
 
 enum options_action {
@@ -25,8 +26,10 @@ enum options_link {
 	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
 };
 
-#define OPTIONS_MTU_MIN 1280 /* IPv6's, RFC 8200 section 5 */
-#define OPTIONS_MTU_MAX 65520
+#define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
+#define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
+
+struct config;
 
 struct options {
 	enum options_action action;
@@ -37,11 +40,15 @@ struct options {
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
 
+	const char *config_path;     /* NULL: no file */
+	const struct config *config; /* NULL, or what options_merge() took in */
+
 	struct forward_spec *forwards; /* n_forwards of them */
 	unsigned int n_forwards;
 
 	uint16_t mtu;
-	struct ipaddr network4; /* --network, with prefix4_bits; :: = the default */
+	bool is_mtu_given, is_ifname_given; /* by the command line */
+	struct ipaddr network4;		    /* --network, with prefix4_bits; :: = the default */
 	unsigned int prefix4_bits;
 	bool host_loopback;
 	const char *pcap_path; /* NULL: no capture */
