@@ -28,10 +28,11 @@ static int print_help(void)
 	return verbs_print(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int serve(const struct options *options)
+static int serve(struct options *options)
 {
 	log_set_level(log_level_of(options->verbosity));
 	log_set_json(options->log_json);
+	options_complete(options);
 	return app_run(options);
 }
 

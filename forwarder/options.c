@@ -69,7 +69,7 @@ static const char help_text[] =
 	"                     given any number of times\n"
 	"\n"
 	"Network:\n"
-	"  --mtu N            1280 to 65520 (default 65520)\n"
+	"  --mtu N            1280 to 65520 (default 65520 with --netns, else 32000)\n"
 	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24)\n"
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
@@ -371,7 +371,6 @@ int options_parse(int argc, char *const argv[], struct options *out,
 {
 	struct options o = {
 		.link_fd = -1,
-		.mtu = OPTIONS_MTU_MAX,
 		.host_loopback = true,
 		.ready_fd = -1,
 	};
@@ -403,4 +402,13 @@ void options_deinit(struct options *options)
 const char *options_help(void)
 {
 	return help_text;
+}
+
+/* A NIC on a socket has no scatter-gather to offer, so the guest's kernel makes
+ * each frame one piece of memory. Up to 32 KiB that is its usual unit; above, it
+ * copies once more: 65520 is a third slower than 32000. */
+void options_complete(struct options *o)
+{
+	if (o->mtu == 0)
+		o->mtu = o->link == OPTIONS_LINK_NETNS ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

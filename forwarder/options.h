@@ -46,7 +46,7 @@ struct options {
 	struct forward_spec *forwards; /* n_forwards of them */
 	unsigned int n_forwards;
 
-	uint16_t mtu;
+	uint16_t mtu;			    /* 0: as options_complete() says */
 	bool is_mtu_given, is_ifname_given; /* by the command line */
 	struct ipaddr network4;		    /* --network, with prefix4_bits; :: = the default */
 	unsigned int prefix4_bits;
@@ -67,3 +67,8 @@ int options_parse(int argc, char *const argv[], struct options *out,
 void options_deinit(struct options *options);
 
 const char *options_help(void);
+
+/* What was left open, once the command line and the file are known: the MTU, the
+ * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine. */
+#define OPTIONS_MTU_QEMU 32000
+void options_complete(struct options *options);

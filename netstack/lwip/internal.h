@@ -49,7 +49,7 @@ struct tcp_stream {
 	uint16_t guest_mss; /* segments the guest takes; to be cut by the link */
 	bool is_announced;  /* the owner has it */
 	bool is_connected;
-	bool is_short; /* the last segment was not full: its sender may wait */
+	bool is_short;	     /* the last segment was not full: its sender may wait */
 	bool has_fin;	     /* the guest has closed its direction */
 	bool wants_shutdown; /* FIN follows the data still to be queued */
 	bool is_orphan;	     /* closed by its owner; delivers what is left */

@@ -8,9 +8,7 @@
 #include "netstack/base/list.h"
 #include "netstack/buffer.h"
 
-#include "lwip/opt.h"
-
-#include "lwip/pbuf.h"
+#include <lwip/pbuf.h>
 
 struct lent_pbuf {
 	struct pbuf_custom custom;

@@ -55,7 +55,9 @@ static void nothing_given_means_the_users_socket_and_defaults(void **state)
 	assert_int_equal(o.action, OPTIONS_RUN);
 	assert_int_equal(o.link, OPTIONS_LINK_USER);
 	assert_int_equal(o.n_forwards, 0);
-	assert_int_equal(o.mtu, 65520);
+	assert_int_equal(o.mtu, 0);
+	options_complete(&o);
+	assert_int_equal(o.mtu, 32000);
 	assert_int_equal(o.prefix4_bits, 0);
 	assert_true(o.host_loopback);
 	assert_null(o.pcap_path);
@@ -134,7 +136,8 @@ static void qemus_arguments_are_left_alone(void **state)
 	assert_int_equal(o.link, OPTIONS_LINK_QEMU);
 	assert_int_equal(o.verbosity, 1);
 	assert_int_equal(o.n_forwards, 1);
-	assert_int_equal(o.mtu, 65520);
+	options_complete(&o);
+	assert_int_equal(o.mtu, 32000);
 	assert_string_equal(o.qemu_argv[0], "qemu-system-x86_64");
 	assert_string_equal(o.qemu_argv[3], "--mtu");
 	assert_string_equal(o.qemu_argv[5], "-v");

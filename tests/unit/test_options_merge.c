@@ -106,7 +106,7 @@ static void an_empty_file_changes_nothing(void **state)
 	(void)state;
 	assert_int_equal(merge(&b, "", "{}"), 0);
 	assert_int_equal(b.options.link, OPTIONS_LINK_USER);
-	assert_int_equal(b.options.mtu, 65520);
+	assert_int_equal(b.options.mtu, 0);
 	assert_true(b.options.host_loopback);
 	assert_int_equal(b.options.verbosity, 0);
 	assert_null(b.options.pcap_path);
