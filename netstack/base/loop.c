@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -18,6 +19,7 @@ struct loop {
 
 struct watch {
 	uv_poll_t uv;
+	int fd;
 	watch_fn *fn;
 	void *arg;
 	unsigned int wanted;
@@ -176,6 +178,14 @@ void loop_cancel_deferred(struct loop_deferred *deferred)
 
 static void watch_arm(struct watch *w);
 
+/* As opposed to urgent data, which nobody wants. */
+static bool has_hung_up(const struct watch *w)
+{
+	struct pollfd p = { .fd = w->fd };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR));
+}
+
 static void on_poll(uv_poll_t *handle, int status, int uv_events)
 {
 	struct watch *w = handle->data;
@@ -187,8 +197,11 @@ static void on_poll(uv_poll_t *handle, int status, int uv_events)
 		events |= LOOP_WRITE;
 	if (status < 0) /* error condition: libuv has stopped the handle */
 		events = w->wanted;
-	if (uv_events & UV_PRIORITIZED) /* urgent data, which nobody wants */
+	if (uv_events & UV_PRIORITIZED) { /* a hangup too is reported so */
 		uv_poll_stop(&w->uv);
+		if (has_hung_up(w))
+			events |= LOOP_HANGUP;
+	}
 	if (events)
 		w->fn(w->arg, events);
 	if (status < 0 && !w->is_closing && w->wanted)
@@ -221,6 +234,7 @@ int watch_new(struct loop *loop, int fd, watch_fn *fn, void *arg, struct watch *
 		return r;
 	}
 	w->uv.data = w;
+	w->fd = fd;
 	w->fn = fn;
 	w->arg = arg;
 	*out = w;
