@@ -95,7 +95,7 @@ static int get_end(const struct json *json, const char *key, const char **out, c
 
 static int get_spec(const struct json *json, struct forward_spec *out, char *error)
 {
-	const char *proto = json_as_string(json_member(json, "proto")), *host, *guest;
+	const char *proto = json_as_string(json_member(json, "proto")), *host = NULL, *guest = NULL;
 	char text[256], why[FORWARD_SPEC_ERROR_SIZE];
 	int len;
 

@@ -11,7 +11,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "forwarder/json.h"
 #include "netstack/base/list.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
@@ -49,36 +48,10 @@ struct stream {
 	struct http_server *server;
 	struct MHD_Connection *connection;
 	struct http_stream source;
-	struct watch *watch; /* the client's going while we say nothing */
+	struct watch *watch; /* for the client's end, while it is suspended */
 	bool is_suspended;
 	bool is_over;
 };
-
-/* ---- replies ---- */
-
-void http_reply_json(struct http_reply *reply, unsigned int status, char *text)
-{
-	reply->status = status;
-	reply->type = "application/json";
-	reply->body = NULL;
-	if (text && asprintf(&reply->body, "%s\n", text) < 0)
-		reply->body = NULL;
-	free(text);
-}
-
-void http_reply_error(struct http_reply *reply, unsigned int status, const char *fmt, ...)
-{
-	struct json_writer *w = json_writer_new();
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	json_open_object(w, NULL);
-	json_put_string(w, "error", text);
-	http_reply_json(reply, status, json_writer_finish(w));
-}
 
 const char *http_query(const struct http_request *request, const char *key)
 {
@@ -126,7 +99,8 @@ static void stream_resume(struct stream *stream)
 	loop_defer(stream->server->loop, &stream->server->run);
 }
 
-/* While a connection is suspended, nobody else looks at it. */
+/* While a connection is suspended, nobody else looks at it. A client has nothing
+ * more to say: it has gone, or does not know what it asked for. */
 static void on_client_gone(void *arg, unsigned int events)
 {
 	struct stream *stream = arg;
@@ -148,7 +122,7 @@ static ssize_t stream_read(void *arg, uint64_t position, char *to, size_t max)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	MHD_suspend_connection(stream->connection);
 	stream->is_suspended = true;
-	watch_want(stream->watch, LOOP_HANGUP);
+	watch_want(stream->watch, LOOP_READ);
 	return 0;
 }
 
@@ -394,7 +368,8 @@ static enum MHD_Result answer(struct http_server *s, struct MHD_Connection *conn
 	return send_body(connection, &reply, NULL);
 }
 
-/* Called for the head, for every piece of the body, and at its end. */
+/* Called for the head, for every piece of the body, and at its end.
+ * NOLINTNEXTLINE(readability-function-size): its parameters are the library's */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
 				  const char *method, const char *version, const char *data,
 				  size_t *len, void **slot)

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "forwarder/http_reply.h"
+
 struct loop;
 struct http_server;
 
@@ -30,28 +32,6 @@ struct http_request {
 
 /* The value of ?key=value, "" for a key alone; NULL if it is not there. */
 const char *http_query(const struct http_request *request, const char *key);
-
-/* A body that goes on for as long as the client stays. */
-struct http_stream {
-	/* Fills in up to max bytes: their number, 0 for none at the moment (it is
-	 * asked again after http_server_wake()), -1 at the end. */
-	ssize_t (*read)(void *arg, char *to, size_t max);
-	void (*close)(void *arg); /* once, when the client has gone */
-	void *arg;
-};
-
-/* What a handler fills in; it is all zeros before. */
-struct http_reply {
-	unsigned int status;
-	const char *type;	   /* of the body; application/json if NULL. Static. */
-	char *body;		   /* of malloc(), taken; NULL when out of memory: 500 */
-	struct http_stream stream; /* if it has read(): instead of body */
-};
-
-/* A text of JSON, taken as reply->body with a line end; NULL when out of memory. */
-void http_reply_json(struct http_reply *reply, unsigned int status, char *text);
-void http_reply_error(struct http_reply *reply, unsigned int status, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
 
 typedef void http_handler_fn(void *arg, const struct http_request *request,
 			     struct http_reply *reply);
