@@ -5,7 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/control_verbs.h"
+
 static const struct verb verbs[] = {
+	{ "status", "what a running netfwd forwards, and how much", status_help, status_run },
+	{ "expose", "open a port of the host in a running netfwd", expose_help, expose_run },
+	{ "unexpose", "close what expose opened", unexpose_help, unexpose_run },
+	{ "events", "what has happened, and with --follow what happens", events_help, events_run },
+	{ "reload", "read the configuration again", reload_help, reload_run },
 	{ .name = NULL },
 };
 

@@ -506,15 +506,6 @@ static void followers_end_with_the_server(void **state)
 	client_free(c);
 }
 
-static void the_socket_is_this_users_alone(void **state)
-{
-	struct fixture *f = *state;
-	struct stat st;
-
-	assert_int_equal(stat(f->path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, 0600);
-}
-
 struct stranger {
 	struct loop *loop;
 	pid_t pid;
@@ -594,7 +585,6 @@ int main(void)
 		TEST(streams_are_limited),
 		TEST(a_follower_that_does_not_read_misses_events_and_is_told),
 		TEST(followers_end_with_the_server),
-		TEST(the_socket_is_this_users_alone),
 		TEST(another_user_is_refused),
 	};
 
