@@ -10,23 +10,14 @@
 
 #include "forwarder/json.h"
 
-static const char *const via_names[] = {
-	[CONTROL_VIA_DEFAULT] = NULL, [CONTROL_VIA_AUTO] = "auto", [CONTROL_VIA_DIRECT] = "direct",
-	[CONTROL_VIA_SSH] = "ssh",    [CONTROL_VIA_GRPC] = "grpc",
-};
-
-#define N_VIAS (sizeof(via_names) / sizeof(via_names[0]))
-
-const char *control_via_name(enum control_via via)
+int control_via_parse(const char *name, enum rule_via *out)
 {
-	return via_names[via];
-}
+	static const enum rule_via ways[] = { RULE_VIA_AUTO, RULE_VIA_DIRECT, RULE_VIA_SSH,
+					      RULE_VIA_GRPC };
 
-int control_via_parse(const char *name, enum control_via *out)
-{
-	for (size_t i = CONTROL_VIA_DEFAULT + 1; i < N_VIAS; i++) {
-		if (strcmp(via_names[i], name) == 0) {
-			*out = (enum control_via)i;
+	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		if (strcmp(rule_via_name(ways[i]), name) == 0) {
+			*out = ways[i];
 			return 0;
 		}
 	}
@@ -111,12 +102,12 @@ static int get_spec(const struct json *json, struct forward_spec *out, char *err
 	return 0;
 }
 
-static int get_via(const struct json *json, enum control_via *out, char *error)
+static int get_via(const struct json *json, enum rule_via *out, char *error)
 {
 	const struct json *via = json_member(json, "via");
 	const char *name = json_as_string(via);
 
-	*out = CONTROL_VIA_DEFAULT;
+	*out = RULE_VIA_DEFAULT;
 	if (!via)
 		return 0;
 	if (!name || control_via_parse(name, out) < 0)
@@ -143,7 +134,7 @@ int control_decode_forward(const char *body, size_t len, struct control_forward 
 
 /* ---- a report ---- */
 
-static int get_listener(const struct json *json, struct control_listener *out, char *error)
+static int get_listener(const struct json *json, struct rule_listener *out, char *error)
 {
 	static const char *const known[] = { "protocol", "ip", "port", NULL };
 	const char *protocol = json_as_string(json_member(json, "protocol"));
@@ -161,16 +152,16 @@ static int get_listener(const struct json *json, struct control_listener *out, c
 		out->proto = FORWARD_UDP;
 	else
 		return bad(error, ".protocol: must be \"tcp\" or \"udp\"");
-	if (!ip || ipaddr_parse(ip, &out->at.addr) < 0)
+	if (!ip || ipaddr_parse(ip, &out->guest.addr) < 0)
 		return bad(error, ".ip: must be an IPv4 or IPv6 address, not \"%.60s\"",
 			   ip ? ip : "");
 	if (!json_as_integer(json_member(json, "port"), &port) || port < 1 || port > 65535)
 		return bad(error, ".port: must be a number from 1 to 65535");
-	out->at.port = (uint16_t)port;
+	out->guest.port = (uint16_t)port;
 	return 0;
 }
 
-static int get_listeners(const struct json *array, const char *key, struct control_listener *out,
+static int get_listeners(const struct json *array, const char *key, struct rule_listener *out,
 			 char *error)
 {
 	char why[CONTROL_ERROR_SIZE];

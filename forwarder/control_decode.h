@@ -6,43 +6,29 @@
 #include <stddef.h>
 
 #include "forwarder/forward_spec.h"
-#include "netstack/addr.h"
+#include "forwarder/rule.h"
 
 #define CONTROL_ERROR_SIZE 512
 
-enum control_via {
-	CONTROL_VIA_DEFAULT, /* not said */
-	CONTROL_VIA_AUTO,
-	CONTROL_VIA_DIRECT,
-	CONTROL_VIA_SSH,
-	CONTROL_VIA_GRPC,
-};
-
-const char *control_via_name(enum control_via via); /* NULL for the default */
-int control_via_parse(const char *name, enum control_via *out);
+/* "auto", "direct", "ssh" or "grpc". 0 or -EINVAL. */
+int control_via_parse(const char *name, enum rule_via *out);
 
 /* {"proto":"tcp","host":"127.0.0.1:8080","guest":"80","via":"direct"}, host and
  * guest as in --forward: [ADDR:]PORT[-LAST]; via may be missing. */
 struct control_forward {
 	struct forward_spec spec;
-	enum control_via via;
+	enum rule_via via; /* RULE_VIA_DEFAULT: not said */
 };
 
 /* 0, or -EINVAL with a line that says what is wrong. */
 int control_decode_forward(const char *body, size_t len, struct control_forward *out,
 			   char error[static CONTROL_ERROR_SIZE]);
 
-/* A socket of the guest that listens: UDP ones too. */
-struct control_listener {
-	enum forward_proto proto;
-	struct endpoint at;
-};
-
 /* {"added":[{"protocol":"tcp","ip":"0.0.0.0","port":80},...],"removed":[...]},
  * either may be missing. What an agent says has changed since its last report;
  * the removals come first. */
 struct control_report {
-	struct control_listener *listeners; /* the added, then the removed */
+	struct rule_listener *listeners; /* the added, then the removed */
 	size_t n_added, n_removed;
 };
 

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,12 +156,10 @@ static int parse_fd(struct parser *p, const char *option, int *out)
 
 static int parse_ifname(struct parser *p)
 {
-	if (!*optarg || strlen(optarg) >= IFNAMSIZ || strpbrk(optarg, "/: \t\n") ||
-	    strcmp(optarg, ".") == 0 || strcmp(optarg, "..") == 0)
-		return bad(p,
-			   "--ifname %s: an interface's name has 1 to %d characters, "
-			   "none of them a slash, colon or blank",
-			   optarg, IFNAMSIZ - 1);
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	if (network_spec_check_ifname(optarg, why) < 0)
+		return bad(p, "--ifname %s: %s", optarg, why);
 	p->o->ifname = optarg;
 	return 0;
 }
@@ -178,34 +175,12 @@ static int parse_mtu(struct parser *p)
 	return 0;
 }
 
-/* The gateway is .2, DNS .3 and the guest .15 of it, so /27 is the least. */
 static int parse_network(struct parser *p)
 {
-	static const struct ipaddr v4_any = IPADDR_V4(0, 0, 0, 0);
-	const char *slash = strchr(optarg, '/');
-	char text[ADDR_TEXT_SIZE];
-	struct ipaddr addr, host_bits;
-	long bits = slash ? parse_number(slash + 1, 27) : -1;
+	char why[NETWORK_SPEC_ERROR_SIZE];
 
-	if (bits < 8 || slash - optarg >= ADDR_TEXT_SIZE)
-		return bad(p,
-			   "--network %s: must be an IPv4 network such as 192.168.5.0/24, "
-			   "/8 to /27",
-			   optarg);
-	(void)snprintf(text, sizeof(text), "%.*s", (int)(slash - optarg), optarg);
-	if (ipaddr_parse(text, &addr) < 0 || !ipaddr_is_v4(&addr) || !ipaddr_is_dialable(&addr))
-		return bad(p,
-			   "--network %s: \"%s\" is not the IPv4 address of a network of "
-			   "guests; try 192.168.5.0/24",
-			   optarg, text);
-	host_bits = addr;
-	for (long bit = 0; bit < bits; bit++)
-		host_bits.b[12 + bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
-	if (!ipaddr_equal(&host_bits, &v4_any))
-		return bad(p, "--network %s: the address has bits set beyond its first %ld", optarg,
-			   bits);
-	p->o->network4 = addr;
-	p->o->prefix4_bits = (unsigned int)bits;
+	if (network_spec_parse(optarg, &p->o->network4, &p->o->prefix4_bits, why) < 0)
+		return bad(p, "--network %s: %s", optarg, why);
 	return 0;
 }
 

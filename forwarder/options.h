@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "forwarder/forward_spec.h"
+#include "forwarder/network_spec.h"
 #include "netstack/addr.h"
 
 enum options_action {
@@ -25,8 +26,8 @@ enum options_link {
 	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
 };
 
-#define OPTIONS_MTU_MIN 1280 /* IPv6's, RFC 8200 section 5 */
-#define OPTIONS_MTU_MAX 65520
+#define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
+#define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
 
 struct options {
 	enum options_action action;

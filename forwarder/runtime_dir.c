@@ -71,7 +71,7 @@ __attribute__((format(printf, 3, 4))) static int put_path(char *path, size_t siz
 	return len < 0 || (size_t)len >= size ? -ENAMETOOLONG : 0;
 }
 
-static int choose(const struct runtime_env *env, char *path, size_t size)
+int runtime_dir_path(const struct runtime_env *env, char *path, size_t size)
 {
 	unsigned int uid = env->uid;
 	int r;
@@ -86,7 +86,7 @@ static int choose(const struct runtime_env *env, char *path, size_t size)
 
 static int choose_or_tell(const struct runtime_env *env, char *path, size_t size, char *error)
 {
-	int r = choose(env, path, size);
+	int r = runtime_dir_path(env, path, size);
 
 	if (r < 0)
 		(void)snprintf(error, RUNTIME_ERROR_SIZE,

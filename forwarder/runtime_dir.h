@@ -14,12 +14,15 @@ struct runtime_env {
 
 struct runtime_env runtime_env_get(void);
 
-#define RUNTIME_ERROR_SIZE 256
-
-/* Makes the directory where it is missing, mode 0700, and writes its path:
+/* Writes the path, makes nothing. 0 or -ENAMETOOLONG.
  *   $XDG_RUNTIME_DIR/netfwd   if that is a directory of this user,
  *   /run/user/UID/netfwd      likewise,
- *   /tmp/netfwd-UID           otherwise.
+ *   /tmp/netfwd-UID           otherwise. */
+int runtime_dir_path(const struct runtime_env *env, char *path, size_t size);
+
+#define RUNTIME_ERROR_SIZE 256
+
+/* The same, and makes the directory where it is missing, mode 0700.
  * -errno with a line that says why, when it belongs to somebody else, others
  * may enter it, or it cannot be made. */
 int runtime_dir_make(const struct runtime_env *env, char *path, size_t size,

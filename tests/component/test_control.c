@@ -85,11 +85,9 @@ static int answer(struct fixture *f, char *error)
 
 static int note_forward(struct fixture *f, const char *what, const struct control_forward *forward)
 {
-	const char *via = control_via_name(forward->via);
-
 	return snprintf(f->asked, sizeof(f->asked), "%s %s %u->%u %s", what,
 			forward_proto_name(forward->spec.proto), forward->spec.host.port,
-			forward->spec.guest.port, via ? via : "-");
+			forward->spec.guest.port, forward->via ? rule_via_name(forward->via) : "-");
 }
 
 static int expose(void *arg, const struct control_forward *forward, char *error)

@@ -37,14 +37,14 @@ static void a_forward_is_read_as_the_option_is(void **state)
 	assert_int_equal(f.spec.proto, FORWARD_UDP);
 	assert_string_equal(endpoint_format(&f.spec.host, text), "[::1]:5353");
 	assert_int_equal(f.spec.guest.port, 53);
-	assert_int_equal(f.via, CONTROL_VIA_DIRECT);
+	assert_int_equal(f.via, RULE_VIA_DIRECT);
 
 	assert_int_equal(forward("{\"proto\":\"tcp\",\"host\":\"9000-9010\","
 				 "\"guest\":\"192.168.5.15:9000-9010\"}",
 				 &f),
 			 0);
 	assert_int_equal(f.spec.n_ports, 11);
-	assert_int_equal(f.via, CONTROL_VIA_DEFAULT);
+	assert_int_equal(f.via, RULE_VIA_DEFAULT);
 }
 
 struct bad_case {
@@ -95,10 +95,10 @@ static void a_report_has_both_lists(void **state)
 		0);
 	assert_int_equal(r.n_added, 2);
 	assert_int_equal(r.n_removed, 1);
-	assert_string_equal(endpoint_format(&r.listeners[0].at, text), "[::]:80");
+	assert_string_equal(endpoint_format(&r.listeners[0].guest, text), "[::]:80");
 	assert_int_equal(r.listeners[1].proto, FORWARD_UDP);
-	assert_int_equal(r.listeners[1].at.port, 65535);
-	assert_string_equal(endpoint_format(&r.listeners[2].at, text), "127.0.0.1:1");
+	assert_int_equal(r.listeners[1].guest.port, 65535);
+	assert_string_equal(endpoint_format(&r.listeners[2].guest, text), "127.0.0.1:1");
 	control_report_deinit(&r);
 
 	assert_int_equal(report("{}", &r), 0);
@@ -185,17 +185,20 @@ static void the_largest_report_is_bounded(void **state)
 	free(more);
 }
 
-static void every_via_has_a_name_that_is_read_back(void **state)
+static void four_ways_may_be_asked_for(void **state)
 {
-	enum control_via via;
+	static const char *const bad[] = { "none", "", "SSH", "ssh ", "default" };
+	enum rule_via via;
 
 	(void)state;
-	assert_null(control_via_name(CONTROL_VIA_DEFAULT));
-	for (int i = CONTROL_VIA_AUTO; i <= CONTROL_VIA_GRPC; i++) {
-		assert_int_equal(control_via_parse(control_via_name((enum control_via)i), &via), 0);
-		assert_int_equal(via, i);
-	}
-	assert_int_equal(control_via_parse("none", &via), -EINVAL);
+	assert_int_equal(control_via_parse("ssh", &via), 0);
+	assert_int_equal(via, RULE_VIA_SSH);
+	assert_int_equal(control_via_parse("grpc", &via), 0);
+	assert_int_equal(via, RULE_VIA_GRPC);
+	assert_int_equal(control_via_parse("auto", &via), 0);
+	assert_int_equal(via, RULE_VIA_AUTO);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(control_via_parse(bad[i], &via), -EINVAL);
 }
 
 int main(void)
@@ -206,7 +209,7 @@ int main(void)
 		cmocka_unit_test(a_report_has_both_lists),
 		cmocka_unit_test(a_bad_report_is_refused_with_the_entry),
 		cmocka_unit_test(the_largest_report_is_bounded),
-		cmocka_unit_test(every_via_has_a_name_that_is_read_back),
+		cmocka_unit_test(four_ways_may_be_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "forwarder/control_verbs.h"
+#include "forwarder/verb_control.h"
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 	"  --socket PATH  the control socket of that netfwd (default: the user's, in\n" \
 	"                 $XDG_RUNTIME_DIR/netfwd)\n"
 
-const char status_help[] =
+const char verb_status_help[] =
 	"Usage: netfwd status [OPTION]...\n"
 	"\n"
 	"What a running netfwd does: its guests, and every port of the host with where\n"
@@ -29,7 +29,7 @@ const char status_help[] =
 	"  netfwd status\n"
 	"  netfwd status --json --socket /run/vm1/control.sock\n";
 
-const char expose_help[] =
+const char verb_expose_help[] =
 	"Usage: netfwd expose [OPTION]... PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
 	"\n"
 	"Opens a port of the host, as --forward does, in a running netfwd. It stays open\n"
@@ -40,7 +40,7 @@ const char expose_help[] =
 	"  netfwd expose tcp:8080:80\n"
 	"  netfwd expose --via direct udp:127.0.0.1:5353:53\n";
 
-const char unexpose_help[] =
+const char verb_unexpose_help[] =
 	"Usage: netfwd unexpose [OPTION]... PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
 	"\n"
 	"Closes what expose opened; the argument is the same.\n"
@@ -48,7 +48,7 @@ const char unexpose_help[] =
 	"Example:\n"
 	"  netfwd unexpose tcp:8080:80\n";
 
-const char events_help[] =
+const char verb_events_help[] =
 	"Usage: netfwd events [OPTION]...\n"
 	"\n"
 	"The last events of a running netfwd, at most 256, a JSON object per line.\n"
@@ -57,7 +57,7 @@ const char events_help[] =
 	"Example:\n"
 	"  netfwd events --follow\n";
 
-const char reload_help[] =
+const char verb_reload_help[] =
 	"Usage: netfwd reload [OPTION]...\n"
 	"\n"
 	"Has a running netfwd read its configuration again and change what differs. Open\n"
@@ -178,7 +178,7 @@ static int print_status(const char *text, size_t len)
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int status_run(int argc, char *argv[])
+int verb_status(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, VERB_JSON },
@@ -254,7 +254,7 @@ static int send_forward(const char *method, const struct arguments *a)
 	};
 	char error[FORWARD_SPEC_ERROR_SIZE], *body;
 	struct forward_spec spec;
-	enum control_via via;
+	enum rule_via via;
 	int status;
 
 	if (forward_spec_parse(a->rest, &spec, error) < 0) {
@@ -276,7 +276,7 @@ static int send_forward(const char *method, const struct arguments *a)
 	return status;
 }
 
-int expose_run(int argc, char *argv[])
+int verb_expose(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "via", required_argument, NULL, VERB_VIA },
@@ -288,7 +288,7 @@ int expose_run(int argc, char *argv[])
 	return parse(argc, argv, options, true, &a) < 0 ? EXIT_FAILURE : send_forward("POST", &a);
 }
 
-int unexpose_run(int argc, char *argv[])
+int verb_unexpose(int argc, char *argv[])
 {
 	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
 	struct arguments a;
@@ -298,7 +298,7 @@ int unexpose_run(int argc, char *argv[])
 
 /* ---- events, reload ---- */
 
-int events_run(int argc, char *argv[])
+int verb_events(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "follow", no_argument, NULL, 'f' },
@@ -316,7 +316,7 @@ int events_run(int argc, char *argv[])
 	return perform(&call);
 }
 
-int reload_run(int argc, char *argv[])
+int verb_reload(int argc, char *argv[])
 {
 	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
 	struct control_call call = {

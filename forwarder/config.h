@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The configuration file, netfwd.yaml(5), as plain data. A struct config that
+ * came out of these functions is valid. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "forwarder/problems.h"
+#include "forwarder/rule.h"
+#include "forwarder/rule_source.h"
+#include "forwarder/rule_types.h"
+
+/* A larger file is no configuration: 1 MiB holds thousands of rules. */
+#define CONFIG_SIZE_MAX (1024 * 1024)
+
+enum config_level { /* as -v has them */
+		    CONFIG_LEVEL_DEFAULT,
+		    CONFIG_LEVEL_WARN,
+		    CONFIG_LEVEL_INFO,
+		    CONFIG_LEVEL_DEBUG,
+		    CONFIG_LEVEL_TRACE,
+};
+
+enum config_host_keys {
+	CONFIG_HOST_KEYS_DEFAULT,
+	CONFIG_HOST_KEYS_YES,
+	CONFIG_HOST_KEYS_ACCEPT_NEW,
+	CONFIG_HOST_KEYS_NO,
+};
+
+enum config_agent_transport {
+	CONFIG_AGENT_DEFAULT,
+	CONFIG_AGENT_NONE,
+	CONFIG_AGENT_VSOCK,
+	CONFIG_AGENT_SERIAL,
+	CONFIG_AGENT_UNIX,
+	CONFIG_AGENT_TCP,
+};
+
+/* In each section 0 and NULL mean: not given. */
+struct config_network {
+	char *cidr; /* as network_spec_parse() has it */
+	int mtu;
+	enum rule_switch host_loopback;
+};
+
+struct config_guest {	      /* at most one of stream, dgram and netns */
+	char *stream, *dgram; /* paths of sockets */
+	char *netns, *ifname;
+};
+
+struct config_keepalive {
+	int interval; /* seconds */
+	int count_max;
+};
+
+struct config_ssh {
+	char *host;
+	int port;
+	int local_port; /* never forwarded */
+	char *user, *identity_file;
+	enum config_host_keys host_key_checking;
+	enum rule_switch over_vsock;
+	struct config_keepalive keepalive;
+};
+
+struct config_agent {
+	enum config_agent_transport transport;
+	char *path; /* of serial and unix */
+	int port;   /* of vsock and tcp */
+	char *token_file;
+};
+
+struct config_logging {
+	enum config_level level;
+	enum rule_switch json;
+	char *pcap;
+};
+
+struct config {
+	struct config_network network;
+	struct config_guest guest;
+	struct config_ssh ssh;
+	struct config_agent agent;
+	struct config_logging logging;
+	enum rule_switch plain; /* static forwards only */
+	struct rule_types_source port_forward_types;
+	struct rule_source *port_forwards; /* n_port_forwards of them */
+	unsigned int n_port_forwards;
+
+	/* Made of the above. */
+	struct rule *rules;  /* n_port_forwards of them, or NULL */
+	struct rule_set set; /* of rules */
+};
+
+/* What is not in the file. */
+struct config_context {
+	struct rule_types_env env;
+	const char *socket_dir; /* as struct rule_context has it */
+};
+
+/* 0, with *out to be freed by config_free(); -EINVAL after everything that is
+ * wrong was added to problems; -ENOMEM. Warnings come with success, too. */
+int config_read(const char *path, const struct config_context *context, struct config **out,
+		struct problems *problems);
+/* The same of text in memory. */
+int config_parse(const char *text, size_t len, const struct config_context *context,
+		 struct config **out, struct problems *problems);
+void config_free(struct config *config); /* accepts NULL */

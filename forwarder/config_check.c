@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/config_check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "forwarder/network_spec.h"
+
+#define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
+
+static void check_range(const char *field, long value, long max, struct problems *problems)
+{
+	/* 0 is "not given", as everywhere in Lima's files. */
+	if (value < 0 || value > max)
+		problems_error(problems, field, "must be 1 to %ld, but is %ld", max, value);
+}
+
+static void check_network(const struct config_network *n, struct problems *problems)
+{
+	char error[NETWORK_SPEC_ERROR_SIZE];
+	struct ipaddr network;
+	unsigned int bits;
+
+	if (n->cidr && network_spec_parse(n->cidr, &network, &bits, error) < 0)
+		problems_error(problems, "network.cidr", "is \"%.64s\": %s", n->cidr, error);
+	if (n->mtu != 0 && (n->mtu < NETWORK_SPEC_MTU_MIN || n->mtu > NETWORK_SPEC_MTU_MAX))
+		problems_error(problems, "network.mtu",
+			       "must be %d (the least that IPv6 allows) to %d, but is %d",
+			       NETWORK_SPEC_MTU_MIN, NETWORK_SPEC_MTU_MAX, n->mtu);
+}
+
+static void check_socket(const char *field, const char *path, struct problems *problems)
+{
+	if (path && strlen(path) >= SOCKET_PATH_SIZE)
+		problems_error(problems, field, "must have less than %zu characters, but has %zu",
+			       SOCKET_PATH_SIZE, strlen(path));
+}
+
+static void check_guest(const struct config_guest *g, struct problems *problems)
+{
+	char error[NETWORK_SPEC_ERROR_SIZE];
+
+	check_socket("guest.stream", g->stream, problems);
+	check_socket("guest.dgram", g->dgram, problems);
+	if (!!g->stream + !!g->dgram + !!g->netns > 1)
+		problems_error(problems, "guest",
+			       "must have at most one of stream, dgram and netns: "
+			       "one netfwd serves one guest");
+	if (g->ifname && !g->netns)
+		problems_error(problems, "guest.ifname",
+			       "names the interface that netns gets; give guest.netns too");
+	if (g->ifname && network_spec_check_ifname(g->ifname, error) < 0)
+		problems_error(problems, "guest.ifname", "is \"%.64s\": %s", g->ifname, error);
+}
+
+static void check_ssh(const struct config_ssh *s, struct problems *problems)
+{
+	check_range("ssh.port", s->port, UINT16_MAX, problems);
+	check_range("ssh.localPort", s->local_port, UINT16_MAX, problems);
+	if (s->local_port == 22)
+		problems_error(problems, "ssh.localPort", "must not be 22");
+	check_range("ssh.keepalive.interval", s->keepalive.interval, 86400, problems);
+	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
+}
+
+static void check_agent(const struct config_agent *a, struct problems *problems)
+{
+	bool has_path = a->transport == CONFIG_AGENT_UNIX || a->transport == CONFIG_AGENT_SERIAL;
+	bool has_port = a->transport == CONFIG_AGENT_VSOCK || a->transport == CONFIG_AGENT_TCP;
+
+	check_range("agent.port", a->port,
+		    has_port && a->transport == CONFIG_AGENT_VSOCK ? INT32_MAX : UINT16_MAX,
+		    problems);
+	check_socket("agent.path", a->path, problems);
+	if (has_path && !a->path)
+		problems_error(problems, "agent.path",
+			       "must be set when agent.transport is unix or serial");
+	if (!has_path && a->path)
+		problems_error(problems, "agent.path",
+			       "needs agent.transport to be unix or serial");
+	if (!has_port && a->port != 0)
+		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
+	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
+		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+}
+
+/* Lima's warning: a guest that cannot be asked gets all these ports at once. */
+static void warn_of_wide_rules(const struct config *c, struct problems *problems)
+{
+	for (unsigned int i = 0; c->plain == RULE_SWITCH_ON && i < c->n_port_forwards; i++) {
+		const struct rule *rule = &c->rules[i];
+
+		if (rule->is_static && rule->guest_last - rule->guest_first >= 10)
+			problems_warn(problems, "plain", "with portForwards[%u] opens %d ports", i,
+				      rule->guest_last - rule->guest_first + 1);
+		else if (!rule->is_static && !rule->is_ignore)
+			problems_warn(problems, "plain",
+				      "leaves portForwards[%u] without effect: it is not static",
+				      i);
+	}
+}
+
+static int make_rules(struct config *c, const struct config_context *context,
+		      struct problems *problems)
+{
+	unsigned int errors_before = problems->n_errors;
+
+	c->rules = calloc((size_t)c->n_port_forwards + 1, sizeof(*c->rules));
+	if (!c->rules)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < c->n_port_forwards; i++) {
+		const struct rule_context rule_context = {
+			.index = i,
+			.socket_dir = context->socket_dir,
+		};
+		int r = rule_from_source(&c->port_forwards[i], &rule_context, &c->rules[i],
+					 problems);
+
+		if (r < 0 && r != -EINVAL)
+			return r;
+	}
+	return problems->n_errors != errors_before ? -EINVAL : 0;
+}
+
+int config_check(struct config *config, const struct config_context *context,
+		 struct problems *problems)
+{
+	unsigned int errors_before = problems->n_errors;
+	int r;
+
+	check_network(&config->network, problems);
+	check_guest(&config->guest, problems);
+	check_ssh(&config->ssh, problems);
+	check_agent(&config->agent, problems);
+	r = make_rules(config, context, problems);
+	if (r < 0 && r != -EINVAL)
+		return r;
+	/* With rules that are none, the types are still worth checking. */
+	if (r == 0) {
+		config->set.rules = config->rules;
+		config->set.n_rules = config->n_port_forwards;
+	}
+	(void)rule_types_resolve(&config->port_forward_types, &context->env, &config->set,
+				 problems);
+	if (problems->n_errors != errors_before)
+		return -EINVAL;
+	config->set.is_plain = config->plain == RULE_SWITCH_ON;
+	config->set.ssh_port = (uint16_t)config->ssh.local_port;
+	config->ssh.over_vsock =
+		rule_types_over_vsock(config->ssh.over_vsock, &context->env, problems);
+	warn_of_wide_rules(config, problems);
+	return 0;
+}
