@@ -20,6 +20,7 @@
 
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
+#include "tests/support/fake_control.h"
 #include "tests/support/http_client.h"
 #include "tests/support/run_until.h"
 
@@ -29,111 +30,15 @@ struct fixture {
 	char dir[32], path[64];
 	struct loop *loop;
 	struct control *control;
-	char asked[256]; /* the last operation */
-	size_t n_listeners;
-	int result;	   /* of the next operation */
-	const char *error; /* likewise */
+	struct fake_control fake;
 };
-
-/* ---- fake operations ---- */
-
-static void list_guests(void *arg, struct control_status *s)
-{
-	const struct control_guest guest = {
-		.name = "default",
-		.link = "stream",
-		.path = "/run/x.sock",
-		.is_connected = true,
-		.bytes_to_guest = 1,
-		.bytes_to_host = UINT64_MAX,
-	};
-
-	(void)arg;
-	control_status_guest(s, &guest);
-}
-
-static void list_forwards(void *arg, struct control_status *s)
-{
-	const struct control_published forward = {
-		.guest_name = "default",
-		.proto = FORWARD_UDP,
-		.host = "127.0.0.1:53",
-		.guest = "192.168.5.15:53",
-		.via = "direct",
-		.state = "failed",
-		.rule = "0",
-		.error = "Address \"already\" in use\n",
-	};
-
-	(void)arg;
-	control_status_forward(s, &forward);
-	control_status_forward(s, &forward);
-}
-
-static void list_counters(void *arg, struct control_status *s)
-{
-	(void)arg;
-	control_status_counter(s, "udp.no_port", 7);
-}
-
-static int answer(struct fixture *f, char *error)
-{
-	if (f->error)
-		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s", f->error);
-	return f->result;
-}
-
-static int note_forward(struct fixture *f, const char *what, const struct control_forward *forward)
-{
-	return snprintf(f->asked, sizeof(f->asked), "%s %s %u->%u %s", what,
-			forward_proto_name(forward->spec.proto), forward->spec.host.port,
-			forward->spec.guest.port, forward->via ? rule_via_name(forward->via) : "-");
-}
-
-static int expose(void *arg, const struct control_forward *forward, char *error)
-{
-	note_forward(arg, "expose", forward);
-	return answer(arg, error);
-}
-
-static int unexpose(void *arg, const struct control_forward *forward, char *error)
-{
-	note_forward(arg, "unexpose", forward);
-	return answer(arg, error);
-}
-
-static int report(void *arg, const char *guest, const struct control_report *what, char *error)
-{
-	struct fixture *f = arg;
-
-	(void)snprintf(f->asked, sizeof(f->asked), "report %s +%zu -%zu", guest, what->n_added,
-		       what->n_removed);
-	return answer(arg, error);
-}
-
-static int reload(void *arg, char *error)
-{
-	struct fixture *f = arg;
-
-	(void)snprintf(f->asked, sizeof(f->asked), "reload");
-	return answer(arg, error);
-}
 
 /* ---- fixture ---- */
 
 static int setup(void **state)
 {
 	static struct fixture f;
-	struct control_ops ops = {
-		.list_guests = list_guests,
-		.list_forwards = list_forwards,
-		.list_counters = list_counters,
-		.expose = expose,
-		.unexpose = unexpose,
-		.report = report,
-		.reload = reload,
-		.arg = &f,
-	};
+	struct control_ops ops = fake_control_ops(&f.fake);
 
 	f = (struct fixture){ .dir = "/tmp/netfwd-test-XXXXXX" };
 	*state = &f;
@@ -199,15 +104,15 @@ static void each_action_reaches_its_operation(void **state)
 	struct fixture *f = *state;
 
 	check_reply(ask(f, "POST", "/v1/forwards", FORWARD), "200", "\r\n\r\n{}\n");
-	assert_string_equal(f->asked, "expose tcp 8080->80 direct");
+	assert_string_equal(f->fake.asked, "expose tcp 8080->80 direct");
 	check_reply(ask(f, "DELETE", "/v1/forwards", FORWARD), "200", "{}");
-	assert_string_equal(f->asked, "unexpose tcp 8080->80 direct");
+	assert_string_equal(f->fake.asked, "unexpose tcp 8080->80 direct");
 	check_reply(ask(f, "POST", "/v1/guests/my-vm.1/listeners",
 			"{\"added\":[" LISTENER "," LISTENER "],\"removed\":[" LISTENER "]}"),
 		    "200", "{}");
-	assert_string_equal(f->asked, "report my-vm.1 +2 -1");
+	assert_string_equal(f->fake.asked, "report my-vm.1 +2 -1");
 	check_reply(ask(f, "POST", "/v1/reload", ""), "200", "{}");
-	assert_string_equal(f->asked, "reload");
+	assert_string_equal(f->fake.asked, "reload");
 	check_reply(ask(f, "GET", "/v1/version", ""), "200", NETFWD_VERSION);
 }
 
@@ -223,13 +128,13 @@ static void an_operations_error_becomes_a_status(void **state)
 	};
 	struct fixture *f = *state;
 
-	f->error = "the \"reason\"";
+	f->fake.error = "the \"reason\"";
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		f->result = cases[i].result;
+		f->fake.result = cases[i].result;
 		check_reply(ask(f, "POST", "/v1/reload", ""), cases[i].status,
 			    "\r\n\r\n{\"error\":\"the \\\"reason\\\"\"}\n");
 	}
-	f->error = NULL;
+	f->fake.error = NULL;
 	check_reply(ask(f, "POST", "/v1/reload", ""), "500", "{\"error\":\"Input/output error\"}");
 }
 
@@ -252,7 +157,7 @@ static void bad_requests_do_nothing(void **state)
 	check_reply(ask(f, "POST", long_name, "{}"), "404", "{\"error\":");
 	check_reply(ask(f, "GET", "/v1/events?follow=yes", ""), "400", "follow is 0 or 1");
 	check_reply(ask(f, "GET", "/v1/status", "{}"), "413", "0 bytes");
-	assert_string_equal(f->asked, "");
+	assert_string_equal(f->fake.asked, "");
 }
 
 static void a_body_over_the_limit_is_refused(void **state)
@@ -275,7 +180,7 @@ static void a_body_over_the_limit_is_refused(void **state)
 	check_reply(http_client_ask(f->loop, f->path, text, strlen(text)), "413", "4096 bytes");
 	free(text);
 	free(body);
-	assert_string_equal(f->asked, "");
+	assert_string_equal(f->fake.asked, "");
 }
 
 static void a_hundred_thousand_listeners_are_taken_and_one_more_is_not(void **state)
@@ -290,7 +195,7 @@ static void a_hundred_thousand_listeners_are_taken_and_one_more_is_not(void **st
 	end = at;
 	(void)sprintf(end, "]}");
 	check_reply(ask(f, "POST", "/v1/guests/x/listeners", body), "200", "{}");
-	assert_string_equal(f->asked, "report x +100000 -0");
+	assert_string_equal(f->fake.asked, "report x +100000 -0");
 	(void)sprintf(end, "," LISTENER "]}");
 	check_reply(ask(f, "POST", "/v1/guests/x/listeners", body), "413", "100001 entries");
 	free(body);
@@ -312,7 +217,7 @@ static void what_is_no_http_is_refused(void **state)
 		assert_null(strstr(reply, " 200 "));
 		free(reply);
 	}
-	assert_string_equal(f->asked, "");
+	assert_string_equal(f->fake.asked, "");
 }
 
 static bool has_answer(void *arg)
@@ -345,7 +250,7 @@ static void a_half_request_holds_up_nobody(void **state)
 	}
 	run_until(f->loop, has_answer, body);
 	assert_non_null(strstr(body->in, " 200 "));
-	assert_string_equal(f->asked, "expose tcp 8080->80 direct");
+	assert_string_equal(f->fake.asked, "expose tcp 8080->80 direct");
 	assert_false(client_step(head));
 	client_free(head);
 	client_free(body);
