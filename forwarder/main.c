@@ -3,7 +3,9 @@
 #include <stdlib.h>
 
 #include "forwarder/app.h"
+#include "forwarder/config_env.h"
 #include "forwarder/options.h"
+#include "forwarder/options_merge.h"
 #include "forwarder/verbs.h"
 #include "netstack/base/log.h"
 
@@ -26,7 +28,31 @@ static int print_help(void)
 	return verbs_print(stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run(const struct options *options)
+static int serve(const struct options *options)
+{
+	log_set_level(log_level_of(options->verbosity));
+	log_set_json(options->log_json);
+	return app_run(options);
+}
+
+static int serve_with_config(struct options *options)
+{
+	char error[OPTIONS_ERROR_SIZE];
+	struct config *config;
+	int status = EXIT_FAILURE;
+
+	log_set_json(options->log_json);
+	if (config_env_read(options->config_path, &config) < 0)
+		return EXIT_FAILURE;
+	if (options_merge(options, config, error) < 0)
+		log_error("%s", error);
+	else
+		status = serve(options);
+	config_free(config);
+	return status;
+}
+
+static int run(struct options *options)
 {
 	switch (options->action) {
 	case OPTIONS_HELP:
@@ -34,9 +60,7 @@ static int run(const struct options *options)
 	case OPTIONS_VERSION:
 		return puts("netfwd " NETFWD_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	case OPTIONS_RUN:
-		log_set_level(log_level_of(options->verbosity));
-		log_set_json(options->log_json);
-		return app_run(options);
+		return options->config_path ? serve_with_config(options) : serve(options);
 	}
 	return EXIT_FAILURE;
 }

@@ -15,6 +15,7 @@ enum option_id {
 	OPT_FD,
 	OPT_NETNS,
 	OPT_IFNAME,
+	OPT_CONFIG,
 	OPT_FORWARD,
 	OPT_MTU,
 	OPT_NETWORK,
@@ -32,6 +33,7 @@ static const struct option long_options[] = {
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
+	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "forward", required_argument, NULL, OPT_FORWARD },
 	{ "mtu", required_argument, NULL, OPT_MTU },
 	{ "network", required_argument, NULL, OPT_NETWORK },
@@ -72,6 +74,8 @@ static const char help_text[] =
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
 	"Other:\n"
+	"  --config FILE      rules, and all of the above, from a file: netfwd.yaml(5);\n"
+	"                     the command line goes first\n"
 	"  --pcap FILE        write the guest's frames to FILE\n"
 	"  -v, --verbose      say more: -v events, -vv connections, -vvv frames\n"
 	"  --log-json         log lines and events as JSON objects\n"
@@ -161,6 +165,7 @@ static int parse_ifname(struct parser *p)
 	if (network_spec_check_ifname(optarg, why) < 0)
 		return bad(p, "--ifname %s: %s", optarg, why);
 	p->o->ifname = optarg;
+	p->o->is_ifname_given = true;
 	return 0;
 }
 
@@ -172,6 +177,7 @@ static int parse_mtu(struct parser *p)
 		return bad(p, "--mtu %s: must be %d (the least that IPv6 allows) to %d", optarg,
 			   OPTIONS_MTU_MIN, OPTIONS_MTU_MAX);
 	p->o->mtu = (uint16_t)mtu;
+	p->o->is_mtu_given = true;
 	return 0;
 }
 
@@ -219,6 +225,9 @@ static int take_option(struct parser *p, int option)
 		return choose_link(p, "--netns", OPTIONS_LINK_NETNS);
 	case OPT_IFNAME:
 		return parse_ifname(p);
+	case OPT_CONFIG:
+		o->config_path = optarg;
+		return 0;
 	case OPT_FORWARD:
 		return parse_forward(p);
 	case OPT_MTU:
@@ -328,7 +337,8 @@ static int check_together(struct parser *p)
 {
 	struct options *o = p->o;
 
-	if (o->ifname && o->link != OPTIONS_LINK_NETNS)
+	/* The file may name the namespace: options_merge() looks again. */
+	if (o->ifname && o->link != OPTIONS_LINK_NETNS && !o->config_path)
 		return bad(p, "--ifname names the interface that --netns makes; "
 			      "give --netns too, or leave it out");
 	if (!o->ifname)

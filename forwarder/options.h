@@ -29,6 +29,8 @@ enum options_link {
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
 
+struct config;
+
 struct options {
 	enum options_action action;
 	enum options_link link;
@@ -38,11 +40,15 @@ struct options {
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
 
+	const char *config_path;     /* NULL: no file */
+	const struct config *config; /* NULL, or what options_merge() took in */
+
 	struct forward_spec *forwards; /* n_forwards of them */
 	unsigned int n_forwards;
 
 	uint16_t mtu;
-	struct ipaddr network4; /* --network, with prefix4_bits; :: = the default */
+	bool is_mtu_given, is_ifname_given; /* by the command line */
+	struct ipaddr network4;		    /* --network, with prefix4_bits; :: = the default */
 	unsigned int prefix4_bits;
 	bool host_loopback;
 	const char *pcap_path; /* NULL: no capture */

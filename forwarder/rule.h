@@ -69,6 +69,9 @@ struct rule_types {
 	enum rule_via tcp, udp; /* RULE_VIA_NONE: not forwarded at all */
 };
 
+/* Lima's "dual". */
+#define RULE_TYPES_DEFAULT ((struct rule_types){ RULE_VIA_SSH, RULE_VIA_GRPC })
+
 struct rule_set {
 	const struct rule *rules; /* n_rules, in the order of matching */
 	unsigned int n_rules;

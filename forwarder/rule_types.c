@@ -84,8 +84,8 @@ int rule_types_resolve(const struct rule_types_source *source, const struct rule
 {
 	unsigned int errors_before = problems->n_errors;
 	struct rule_types types = {
-		.tcp = choose(source->tcp, source->any, RULE_VIA_SSH),
-		.udp = choose(source->udp, source->any, RULE_VIA_GRPC),
+		.tcp = choose(source->tcp, source->any, RULE_TYPES_DEFAULT.tcp),
+		.udp = choose(source->udp, source->any, RULE_TYPES_DEFAULT.udp),
 	};
 
 	check(source, problems);

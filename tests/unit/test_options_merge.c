@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/options_merge.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MAX_ARGS 16
+
+static const char full[] = "guest: {netns: demo, ifname: tap0}\n"
+			   "network: {cidr: 10.1.0.0/16, mtu: 1400, hostLoopback: false}\n"
+			   "logging: {level: debug, json: true, pcap: file.pcap}\n"
+			   "ssh: {localPort: 60022}\n"
+			   "portForwards: [{guestPort: 80, hostPort: 8080}]\n";
+
+struct both {
+	char line[512];
+	char *argv[MAX_ARGS];
+	struct options options;
+	struct config *config;
+	char error[OPTIONS_ERROR_SIZE];
+};
+
+static int merge(struct both *b, const char *arguments, const char *yaml)
+{
+	const struct config_context context = { 0 };
+	struct problems problems = { 0 };
+	char *save = NULL;
+	int argc = 0;
+
+	b->error[0] = '\0';
+	(void)snprintf(b->line, sizeof(b->line), "netfwd --config a.yaml %s", arguments);
+	for (char *word = strtok_r(b->line, " ", &save); word && argc < MAX_ARGS - 1;
+	     word = strtok_r(NULL, " ", &save))
+		b->argv[argc++] = word;
+	b->argv[argc] = NULL;
+	if (options_parse(argc, b->argv, &b->options, b->error) != 0)
+		fail_msg("%s", b->error);
+	assert_string_equal(b->options.config_path, "a.yaml");
+	assert_int_equal(config_parse(yaml, strlen(yaml), &context, &b->config, &problems), 0);
+	return options_merge(&b->options, b->config, b->error);
+}
+
+static void both_deinit(struct both *b)
+{
+	options_deinit(&b->options);
+	config_free(b->config);
+}
+
+static void the_file_fills_what_the_command_line_leaves_open(void **state)
+{
+	char text[ADDR_TEXT_SIZE];
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b, "", full), 0);
+	assert_ptr_equal(b.options.config, b.config);
+	assert_int_equal(b.options.link, OPTIONS_LINK_NETNS);
+	assert_string_equal(b.options.netns, "demo");
+	assert_string_equal(b.options.ifname, "tap0");
+	assert_string_equal(ipaddr_format(&b.options.network4, text), "10.1.0.0");
+	assert_int_equal(b.options.prefix4_bits, 16);
+	assert_int_equal(b.options.mtu, 1400);
+	assert_false(b.options.host_loopback);
+	assert_int_equal(b.options.verbosity, 2);
+	assert_true(b.options.log_json);
+	assert_string_equal(b.options.pcap_path, "file.pcap");
+	both_deinit(&b);
+}
+
+static void the_command_line_goes_first(void **state)
+{
+	char text[ADDR_TEXT_SIZE];
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b,
+			       "--stream /s --mtu 65520 --network 10.2.0.0/24 -v --pcap line.pcap",
+			       full),
+			 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_STREAM);
+	assert_string_equal(b.options.link_path, "/s");
+	assert_null(b.options.netns);
+	assert_int_equal(b.options.mtu, 65520);
+	assert_string_equal(ipaddr_format(&b.options.network4, text), "10.2.0.0");
+	assert_int_equal(b.options.verbosity, 1);
+	assert_string_equal(b.options.pcap_path, "line.pcap");
+	both_deinit(&b);
+
+	assert_int_equal(merge(&b, "--ifname eth7", full), 0);
+	assert_string_equal(b.options.netns, "demo");
+	assert_string_equal(b.options.ifname, "eth7");
+	both_deinit(&b);
+}
+
+static void an_empty_file_changes_nothing(void **state)
+{
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b, "", "{}"), 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_USER);
+	assert_int_equal(b.options.mtu, 65520);
+	assert_true(b.options.host_loopback);
+	assert_int_equal(b.options.verbosity, 0);
+	assert_null(b.options.pcap_path);
+	both_deinit(&b);
+}
+
+static void each_guest_of_the_file_chooses_its_link(void **state)
+{
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b, "", "guest: {stream: /s}"), 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_STREAM);
+	assert_string_equal(b.options.link_path, "/s");
+	both_deinit(&b);
+	assert_int_equal(merge(&b, "", "guest: {dgram: /d}"), 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_DGRAM);
+	assert_string_equal(b.options.link_path, "/d");
+	both_deinit(&b);
+}
+
+static void an_interface_name_needs_a_namespace_from_either(void **state)
+{
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b, "--ifname eth7", "{}"), -EINVAL);
+	assert_non_null(strstr(b.error, "guest.netns"));
+	both_deinit(&b);
+}
+
+static void forwards_of_the_command_line_are_the_first_rules(void **state)
+{
+	struct rule_set set;
+	struct rule *rules;
+	struct both b;
+
+	(void)state;
+	assert_int_equal(merge(&b, "--forward tcp:81:81 --forward udp:82:82", full), 0);
+	assert_int_equal(options_rules(&b.options, b.config, &rules, &set), 0);
+	assert_int_equal(set.n_rules, 3);
+	assert_int_equal(set.rules[0].origin, RULE_ORIGIN_OPTION);
+	assert_int_equal(set.rules[0].guest_first, 81);
+	assert_true(set.rules[0].is_static);
+	assert_int_equal(set.rules[0].via, RULE_VIA_DIRECT);
+	assert_int_equal(set.rules[1].origin, RULE_ORIGIN_OPTION);
+	assert_int_equal(set.rules[1].index, 1);
+	assert_int_equal(set.rules[2].origin, RULE_ORIGIN_USER);
+	assert_int_equal(set.rules[2].index, 0);
+	assert_int_equal(set.ssh_port, 60022);
+	free(rules);
+
+	assert_int_equal(options_rules(&b.options, NULL, &rules, &set), 0);
+	assert_int_equal(set.n_rules, 2);
+	assert_int_equal(set.types.tcp, RULE_VIA_SSH);
+	assert_int_equal(set.types.udp, RULE_VIA_GRPC);
+	free(rules);
+	both_deinit(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_file_fills_what_the_command_line_leaves_open),
+		cmocka_unit_test(the_command_line_goes_first),
+		cmocka_unit_test(an_empty_file_changes_nothing),
+		cmocka_unit_test(each_guest_of_the_file_chooses_its_link),
+		cmocka_unit_test(an_interface_name_needs_a_namespace_from_either),
+		cmocka_unit_test(forwards_of_the_command_line_are_the_first_rules),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
