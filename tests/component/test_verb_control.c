@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "forwarder/control_socket.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/unix_socket.h"
@@ -258,6 +259,38 @@ static void followed_events_come_at_once_until_the_server_ends(void **state)
 	assert_int_equal(WEXITSTATUS(f->status), 0);
 }
 
+static int be_curl(int argc, char *argv[])
+{
+	(void)argc;
+	(void)execvp("curl", argv);
+	return errno == ENOENT ? 77 : 78;
+}
+
+/* A client that is not ours. */
+static void curl_understands_the_server(void **state)
+{
+	struct fixture *f = *state;
+	int status = RUN(f, be_curl, "curl", "--version");
+
+	if (status == 77)
+		skip();
+	assert_int_equal(RUN(f, be_curl, "curl", "-sSf", "--max-time", "20", "--unix-socket",
+			     f->path, "http://localhost/v1/status"),
+			 0);
+	says(f, "\"udp.no_port\":7}");
+	assert_int_equal(RUN(f, be_curl, "curl", "-sS", "--max-time", "20", "--unix-socket",
+			     f->path, "-d",
+			     "{\"proto\":\"tcp\",\"host\":\"8080\",\"guest\":\"80\"}",
+			     "http://localhost/v1/forwards"),
+			 0);
+	assert_string_equal(f->output, "{}\n");
+	assert_string_equal(f->fake.asked, "expose tcp 8080->80 -");
+	assert_int_equal(RUN(f, be_curl, "curl", "-sSf", "--max-time", "20", "--unix-socket",
+			     f->path, "http://localhost/v1/nothing"),
+			 22);
+	says(f, "404");
+}
+
 struct liar {
 	struct fixture *f;
 	struct unix_socket socket;
@@ -309,6 +342,46 @@ static void what_is_no_answer_is_refused(void **state)
 	unix_socket_close(&liar.socket);
 }
 
+/* XDG_RUNTIME_DIR is the fixture's directory, in this process and the verbs'. */
+static void the_users_own_socket_is_found_by_both_sides(void **state)
+{
+	struct fixture *f = *state;
+	struct control_ops ops = fake_control_ops(&f->fake);
+	char dir[64];
+
+	setenv("XDG_RUNTIME_DIR", f->dir, 1);
+	control_free(f->control);
+	f->control = NULL;
+	assert_int_equal(control_socket_open(f->loop, NULL, &ops, &f->control), 0);
+	assert_non_null(f->control);
+	assert_int_equal(RUN(f, verb_reload, "reload"), 0);
+	assert_string_equal(f->fake.asked, "reload");
+	unsetenv("XDG_RUNTIME_DIR");
+	control_free(f->control);
+	f->control = NULL;
+	(void)snprintf(dir, sizeof(dir), "%s/netfwd", f->dir);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void a_second_server_does_without_the_users_own_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct control_ops ops = fake_control_ops(&f->fake);
+	struct control *first = NULL, *second = f->control;
+	char dir[64];
+
+	setenv("XDG_RUNTIME_DIR", f->dir, 1);
+	assert_int_equal(control_socket_open(f->loop, NULL, &ops, &first), 0);
+	assert_non_null(first);
+	assert_int_equal(control_socket_open(f->loop, NULL, &ops, &second), 0);
+	assert_null(second);
+	assert_int_equal(control_socket_open(f->loop, f->path, &ops, &second), -EADDRINUSE);
+	unsetenv("XDG_RUNTIME_DIR");
+	control_free(first);
+	(void)snprintf(dir, sizeof(dir), "%s/netfwd", f->dir);
+	assert_int_equal(rmdir(dir), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -322,7 +395,10 @@ int main(void)
 		TEST(without_a_server_the_verbs_say_so),
 		TEST(events_are_lines),
 		TEST(followed_events_come_at_once_until_the_server_ends),
+		TEST(curl_understands_the_server),
 		TEST(what_is_no_answer_is_refused),
+		TEST(the_users_own_socket_is_found_by_both_sides),
+		TEST(a_second_server_does_without_the_users_own_socket),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
