@@ -178,9 +178,10 @@ static int judge(struct conversation *c)
 int control_client_call(const struct control_call *call,
 			char error[static CONTROL_CLIENT_ERROR_SIZE])
 {
-	struct conversation c = { .call = call, .fd = -1, .error = error };
+	struct conversation c = { .call = call, .fd = -1 };
 	int r;
 
+	c.error = error;
 	c.response.on_body = on_body;
 	c.response.arg = &c;
 	r = put_path(&c);
