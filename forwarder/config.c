@@ -52,7 +52,7 @@ int config_read(const char *path, const struct config_context *context, struct c
 	/* O_NONBLOCK: a FIFO without a writer is empty, and does not hang. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	char *text;
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (fd < 0)

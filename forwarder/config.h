@@ -12,7 +12,7 @@
 #include "forwarder/rule_types.h"
 
 /* A larger file is no configuration: 1 MiB holds thousands of rules. */
-#define CONFIG_SIZE_MAX (1024 * 1024)
+#define CONFIG_SIZE_MAX (1024UL * 1024)
 
 enum config_level { /* as -v has them */
 		    CONFIG_LEVEL_DEFAULT,
@@ -97,7 +97,9 @@ struct config {
 /* What is not in the file. */
 struct config_context {
 	struct rule_types_env env;
-	const char *socket_dir; /* as struct rule_context has it */
+	/* As struct rule_context has them. */
+	const char *socket_dir;
+	const struct rule_variable *guest_variables, *host_variables;
 };
 
 /* 0, with *out to be freed by config_free(); -EINVAL after everything that is

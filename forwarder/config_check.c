@@ -114,6 +114,8 @@ static int make_rules(struct config *c, const struct config_context *context,
 		const struct rule_context rule_context = {
 			.index = i,
 			.socket_dir = context->socket_dir,
+			.guest_variables = context->guest_variables,
+			.host_variables = context->host_variables,
 		};
 		int r = rule_from_source(&c->port_forwards[i], &rule_context, &c->rules[i],
 					 problems);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,27 +29,65 @@ static int read_or_default(const char *path, const struct config_context *contex
 	return config_parse(defaults, strlen(defaults), context, out, problems);
 }
 
-int config_env_read(const char *path, struct config **out)
+/* Whose user the guest has, Lima makes the same as the host's. Where the home
+ * directory in the guest is, nobody said. */
+struct names {
+	char socket_dir[PATH_MAX], dir[PATH_MAX], uid[16];
+	struct rule_variable guest[3], host[7];
+};
+
+static void names_init(struct names *n)
 {
 	const struct runtime_env env = runtime_env_get();
-	char socket_dir[PATH_MAX];
-	struct config_context context = {
-		.env.ssh_port_forwarder = getenv("LIMA_SSH_PORT_FORWARDER"),
-		.env.ssh_over_vsock = getenv("LIMA_SSH_OVER_VSOCK"),
-	};
+	const struct passwd *user = getpwuid(env.uid);
+	const char *temp = getenv("TMPDIR");
+
+	*n = (struct names){ 0 };
+	(void)snprintf(n->uid, sizeof(n->uid), "%u", (unsigned int)env.uid);
+	if (runtime_dir_path(&env, n->dir, sizeof(n->dir) - strlen(SOCKET_DIR)) < 0)
+		n->dir[0] = '\0';
+	else
+		(void)snprintf(n->socket_dir, sizeof(n->socket_dir), "%.*s" SOCKET_DIR,
+			       (int)(sizeof(n->dir) - strlen(SOCKET_DIR) - 1), n->dir);
+	n->guest[0] = (struct rule_variable){ "UID", n->uid };
+	n->guest[1] = (struct rule_variable){ "User", user ? user->pw_name : NULL };
+	n->host[0] = n->guest[0];
+	n->host[1] = n->guest[1];
+	n->host[2] = (struct rule_variable){ "Home", user ? user->pw_dir : NULL };
+	n->host[3] = (struct rule_variable){ "Dir", *n->dir ? n->dir : NULL };
+	n->host[4] = (struct rule_variable){ "TempDir", temp ? temp : "/tmp" };
+	n->host[5] = (struct rule_variable){ "GlobalTempDir", "/tmp" };
+}
+
+static int read_and_print(const char *path, const struct config_context *context,
+			  struct config **out)
+{
 	struct problems *problems = calloc(1, sizeof(*problems));
 	int r;
 
 	if (!problems)
 		return -ENOMEM;
-	if (runtime_dir_path(&env, socket_dir, sizeof(socket_dir) - strlen(SOCKET_DIR)) == 0) {
-		memcpy(socket_dir + strlen(socket_dir), SOCKET_DIR, sizeof(SOCKET_DIR));
-		context.socket_dir = socket_dir;
-	}
-	r = read_or_default(path, &context, out, problems);
+	r = read_or_default(path, context, out, problems);
 	problems_print(problems, path ? path : "netfwd", on_problem, NULL);
+	free(problems);
+	return r;
+}
+
+int config_env_read(const char *path, struct config **out)
+{
+	struct names names;
+	const struct config_context context = {
+		.env.ssh_port_forwarder = getenv("LIMA_SSH_PORT_FORWARDER"),
+		.env.ssh_over_vsock = getenv("LIMA_SSH_OVER_VSOCK"),
+		.socket_dir = names.socket_dir,
+		.guest_variables = names.guest,
+		.host_variables = names.host,
+	};
+	int r;
+
+	names_init(&names);
+	r = read_and_print(path, &context, out);
 	if (r == -ENOMEM)
 		log_error("%s: out of memory", path ? path : "netfwd");
-	free(problems);
 	return r;
 }

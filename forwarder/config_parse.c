@@ -215,17 +215,16 @@ static int fill(const char *text, size_t len, struct config **out, struct proble
 	return -EINVAL;
 }
 
-static int parse(struct config_tree *tree, char *text, size_t len,
-		 const struct config_context *context, struct problems *problems,
-		 struct config **out)
+static int parse(struct config_tree *tree, size_t len, const struct config_context *context,
+		 struct config **out, struct problems *problems)
 {
 	unsigned int errors_before = problems->n_errors;
 	struct config *config = NULL;
 	int r;
 
-	if (!config_tree_check(tree, &config_schema, text, problems))
+	if (!config_tree_check(tree, &config_schema, problems))
 		return -EINVAL;
-	r = fill(text, len, &config, problems);
+	r = fill(tree->text, len, &config, problems);
 	if (r == 0)
 		r = config_check(config, context, problems);
 	if (r == 0 && problems->n_errors != errors_before)
@@ -242,12 +241,15 @@ int config_parse(const char *text, size_t len, const struct config_context *cont
 {
 	char *copy = malloc(len + 1);
 	struct config_tree tree;
-	int r = copy ? config_tree_load(&tree, text, len, problems) : -ENOMEM;
+	int r;
 
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	r = config_tree_load(&tree, copy, len, problems);
 	if (r == 0) {
-		memcpy(copy, text, len);
-		copy[len] = '\0';
-		r = parse(&tree, copy, len, context, problems, out);
+		r = parse(&tree, len, context, out, problems);
 		config_tree_locate(&tree, problems);
 		config_tree_unload(&tree);
 	}

@@ -336,14 +336,14 @@ static void check_value(struct walk *w, const struct path *path, const yaml_node
 		check_string(w, path, node);
 }
 
-bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema, char *text,
+bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema,
 		       struct problems *problems)
 {
 	static const struct path root = { "" };
 	struct walk w = {
 		.document = &tree->document,
 		.problems = problems,
-		.text = text,
+		.text = tree->text,
 		.is_loadable = true,
 	};
 
@@ -456,8 +456,7 @@ static int load(yaml_parser_t *parser, struct config_tree *tree, struct problems
 	return -EINVAL;
 }
 
-int config_tree_load(struct config_tree *tree, const char *text, size_t len,
-		     struct problems *problems)
+int config_tree_load(struct config_tree *tree, char *text, size_t len, struct problems *problems)
 {
 	yaml_parser_t parser;
 	int r;
@@ -467,6 +466,7 @@ int config_tree_load(struct config_tree *tree, const char *text, size_t len,
 	/* UTF-16 would be read as well, but nothing else here reads it. */
 	yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&parser, (const unsigned char *)text, len);
+	tree->text = text;
 	r = load(&parser, tree, problems);
 	yaml_parser_delete(&parser);
 	return r;

@@ -19,15 +19,15 @@
 
 struct config_tree {
 	yaml_document_t document; /* has a root */
+	char *text;		  /* the caller's; ends with NUL */
 };
 
 /* 0; -EINVAL with a problem: no YAML, empty, more than one document; -ENOMEM. */
-int config_tree_load(struct config_tree *tree, const char *text, size_t len,
-		     struct problems *problems);
+int config_tree_load(struct config_tree *tree, char *text, size_t len, struct problems *problems);
 void config_tree_unload(struct config_tree *tree);
 /* Adds all problems. Whether libcyaml can read the text even so: values that are
- * wrong are made harmless in text, which is the tree's and ends with NUL. */
-bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema, char *text,
+ * wrong are made harmless in it. */
+bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema,
 		       struct problems *problems);
 /* Lines and columns for problems that have a field but no place. */
 void config_tree_locate(struct config_tree *tree, struct problems *problems);

@@ -47,20 +47,19 @@ enum rule_origin {
 /* A rule with its defaults filled in. Without guest_socket and host_socket both
  * ranges have the same length. */
 struct rule {
+	const char *guest_socket; /* NULL, or absolute */
+	const char *host_socket;  /* NULL, or absolute */
 	enum rule_origin origin;
 	unsigned int index; /* among those of its origin, from 0 */
 	enum rule_proto proto;
 	enum rule_via via; /* RULE_VIA_DEFAULT: as struct rule_types says */
-	struct ipaddr guest_ip;
-	bool guest_ip_must_be_zero;
+	struct ipaddr guest_ip, host_ip;
 	uint16_t guest_first, guest_last;
-	struct ipaddr host_ip;
-	bool is_host_ip_given;		/* if not, ::1 is served as well as 127.0.0.1 */
 	uint16_t host_first, host_last; /* 0 with host_socket */
-	const char *guest_socket;	/* NULL, or absolute */
-	const char *host_socket;	/* NULL, or absolute */
-	bool is_static;			/* set up at once, whatever the guest listens on */
-	bool is_reverse;		/* listens in the guest, dials on the host */
+	bool guest_ip_must_be_zero;
+	bool is_host_ip_given; /* if not, ::1 is served as well as 127.0.0.1 */
+	bool is_static;	       /* set up at once, whatever the guest listens on */
+	bool is_reverse;       /* listens in the guest, dials on the host */
 	bool is_ignore;
 };
 

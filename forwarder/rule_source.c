@@ -212,11 +212,33 @@ static void check_rest(struct check *c)
 		bad(c, "via", "ssh does not support protocol udp; use grpc, direct or auto");
 }
 
+static int expand(struct check *c, const char *name, char **text,
+		  const struct rule_variable *variables)
+{
+	char field[PROBLEM_FIELD_SIZE], *expanded;
+	int r;
+
+	if (!*text || !strstr(*text, "{{"))
+		return 0;
+	r = rule_template_expand(*text, variables, &expanded);
+	if (r == -EINVAL) {
+		(void)snprintf(field, sizeof(field), "portForwards[%u].%s", c->index, name);
+		problems_warn(c->problems, field,
+			      "has a variable that is not known here: \"%.120s\"", *text);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	free(*text);
+	*text = expanded;
+	return 0;
+}
+
 static int make_absolute(struct rule_source *source, const char *dir)
 {
 	char *path;
 
-	if (!source->host_socket || *source->host_socket == '/' || !dir)
+	if (!source->host_socket || *source->host_socket == '/' || !dir || !*dir)
 		return 0;
 	if (asprintf(&path, "%s/%s", dir, source->host_socket) < 0)
 		return -ENOMEM;
@@ -231,7 +253,9 @@ int rule_from_source(struct rule_source *source, const struct rule_context *cont
 	struct check c = { .source = source, .problems = problems, .index = context->index };
 	unsigned int errors_before = problems->n_errors;
 
-	if (make_absolute(source, context->socket_dir) < 0)
+	if (expand(&c, "guestSocket", &source->guest_socket, context->guest_variables) < 0 ||
+	    expand(&c, "hostSocket", &source->host_socket, context->host_variables) < 0 ||
+	    make_absolute(source, context->socket_dir) < 0)
 		return -ENOMEM;
 	fill(&c);
 	check_ports(&c);

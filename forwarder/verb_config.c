@@ -48,6 +48,24 @@ static long parse_port(const char *text)
 	return port <= UINT16_MAX ? port : 0;
 }
 
+static int take_option(struct arguments *a, int option, const char *verb, const char *word)
+{
+	if (option == 'c') {
+		a->config_path = optarg;
+		return 0;
+	}
+	if (option == 's') {
+		a->ssh_port = parse_port(optarg);
+		if (a->ssh_port > 0)
+			return 0;
+		log_error("--ssh-port %s: must be 1 to 65535", optarg);
+		return -EINVAL;
+	}
+	log_error("%s: %s; see netfwd %s --help", word,
+		  option == ':' ? "needs a value" : "unknown option", verb);
+	return -EINVAL;
+}
+
 static int parse_arguments(int argc, char *argv[], struct arguments *out)
 {
 	static const struct option options[] = {
@@ -61,19 +79,8 @@ static int parse_arguments(int argc, char *argv[], struct arguments *out)
 	optind = 0; /* glibc: start afresh */
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		if (option == 'c') {
-			out->config_path = optarg;
-		} else if (option == 's') {
-			out->ssh_port = parse_port(optarg);
-			if (out->ssh_port == 0) {
-				log_error("--ssh-port %s: must be 1 to 65535", optarg);
-				return -EINVAL;
-			}
-		} else {
-			log_error("%s: %s; see netfwd %s --help", argv[optind - 1],
-				  option == ':' ? "needs a value" : "unknown option", argv[0]);
+		if (take_option(out, option, argv[0], argv[optind - 1]) < 0)
 			return -EINVAL;
-		}
 	}
 	out->rest = argv + optind;
 	out->n_rest = argc - optind;

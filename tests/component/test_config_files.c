@@ -15,7 +15,12 @@
 
 #include <cmocka.h>
 
-static const struct config_context context = { .socket_dir = "/run/netfwd/sock" };
+static const struct rule_variable variables[] = { { "UID", "1000" }, { NULL, NULL } };
+static const struct config_context context = {
+	.socket_dir = "/run/netfwd/sock",
+	.guest_variables = variables,
+	.host_variables = variables,
+};
 static char directory[] = "/tmp/netfwd-test-XXXXXX";
 static char path[sizeof(directory) + 16];
 

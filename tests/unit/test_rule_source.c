@@ -254,6 +254,30 @@ static void a_relative_host_socket_is_put_below_the_directory(void **state)
 	free(source.host_socket);
 }
 
+static void variables_in_paths_are_replaced(void **state)
+{
+	static const struct rule_variable variables[] = { { "UID", "1000" }, { NULL, NULL } };
+	const struct rule_context context = {
+		.guest_variables = variables,
+		.host_variables = variables,
+	};
+	struct rule_source source = {
+		.guest_socket = strdup("/run/user/{{.UID}}/docker.sock"),
+		.host_socket = strdup("/tmp/{{.Nobody}}.sock"),
+	};
+	struct problems problems = { 0 };
+	struct rule rule;
+
+	(void)state;
+	assert_int_equal(rule_from_source(&source, &context, &rule, &problems), 0);
+	assert_string_equal(rule.guest_socket, "/run/user/1000/docker.sock");
+	assert_string_equal(rule.host_socket, "/tmp/{{.Nobody}}.sock");
+	assert_int_equal(problems.n_warnings, 1);
+	assert_string_equal(problems.list[0].field, "portForwards[0].hostSocket");
+	free(source.guest_socket);
+	free(source.host_socket);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +286,7 @@ int main(void)
 		cmocka_unit_test(nothing_given_means_every_port_of_the_loopback),
 		cmocka_unit_test(defaults_follow_what_is_given),
 		cmocka_unit_test(a_relative_host_socket_is_put_below_the_directory),
+		cmocka_unit_test(variables_in_paths_are_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,28 +19,28 @@
 
 struct row {
 	struct rule_types_source source;
+	unsigned int n_warnings;
 	const char *env; /* LIMA_SSH_PORT_FORWARDER */
 	struct rule_types expected;
-	unsigned int n_warnings;
 };
 
 static const struct row good_rows[] = {
-	/* tcp, udp, any as written; the environment; tcp and udp resolved */
-	{ { UNSET, UNSET, UNSET }, NULL, { SSH, GRPC }, 0 },
-	{ { GRPC, UNSET, UNSET }, NULL, { GRPC, GRPC }, 0 },
-	{ { UNSET, NONE, UNSET }, NULL, { SSH, NONE }, 0 },
-	{ { UNSET, UNSET, GRPC }, NULL, { GRPC, GRPC }, 0 },
-	{ { UNSET, UNSET, NONE }, NULL, { NONE, NONE }, 0 },
-	{ { UNSET, UNSET, DIRECT }, NULL, { DIRECT, DIRECT }, 0 },
-	{ { AUTO, DIRECT, UNSET }, NULL, { AUTO, DIRECT }, 0 },
-	{ { GRPC, UNSET, GRPC }, NULL, { GRPC, GRPC }, 0 },
-	{ { NONE, NONE, NONE }, NULL, { NONE, NONE }, 0 },
-	{ { UNSET, UNSET, UNSET }, "true", { SSH, NONE }, 1 },
-	{ { GRPC, GRPC, UNSET }, "1", { SSH, NONE }, 1 },
-	{ { UNSET, UNSET, UNSET }, "false", { GRPC, GRPC }, 1 },
-	{ { NONE, UNSET, UNSET }, "F", { NONE, GRPC }, 1 },
-	{ { UNSET, NONE, UNSET }, "0", { GRPC, NONE }, 1 },
-	{ { UNSET, UNSET, UNSET }, "", { SSH, GRPC }, 0 },
+	/* tcp, udp, any as written; warnings; the environment; tcp and udp */
+	{ { UNSET, UNSET, UNSET }, 0, NULL, { SSH, GRPC } },
+	{ { GRPC, UNSET, UNSET }, 0, NULL, { GRPC, GRPC } },
+	{ { UNSET, NONE, UNSET }, 0, NULL, { SSH, NONE } },
+	{ { UNSET, UNSET, GRPC }, 0, NULL, { GRPC, GRPC } },
+	{ { UNSET, UNSET, NONE }, 0, NULL, { NONE, NONE } },
+	{ { UNSET, UNSET, DIRECT }, 0, NULL, { DIRECT, DIRECT } },
+	{ { AUTO, DIRECT, UNSET }, 0, NULL, { AUTO, DIRECT } },
+	{ { GRPC, UNSET, GRPC }, 0, NULL, { GRPC, GRPC } },
+	{ { NONE, NONE, NONE }, 0, NULL, { NONE, NONE } },
+	{ { UNSET, UNSET, UNSET }, 1, "true", { SSH, NONE } },
+	{ { GRPC, GRPC, UNSET }, 1, "1", { SSH, NONE } },
+	{ { UNSET, UNSET, UNSET }, 1, "false", { GRPC, GRPC } },
+	{ { NONE, UNSET, UNSET }, 1, "F", { NONE, GRPC } },
+	{ { UNSET, NONE, UNSET }, 1, "0", { GRPC, NONE } },
+	{ { UNSET, UNSET, UNSET }, 0, "", { SSH, GRPC } },
 };
 
 static void types_resolve(void **state)
@@ -64,17 +64,17 @@ static void contradictions_are_errors(void **state)
 {
 	static const struct {
 		struct rule_types_source source;
+		unsigned int n;
 		const char *env;
 		const char *field, *text;
-		unsigned int n;
 	} rows[] = {
-		{ { UNSET, SSH, UNSET }, NULL, "portForwardTypes.udp", "protocol udp", 1 },
-		{ { UNSET, UNSET, SSH }, NULL, "portForwardTypes.any", "protocol udp", 1 },
-		{ { SSH, UNSET, GRPC }, NULL, "portForwardTypes.tcp", "conflicts", 1 },
-		{ { UNSET, NONE, GRPC }, NULL, "portForwardTypes.udp", "conflicts", 1 },
-		{ { SSH, SSH, GRPC }, NULL, "portForwardTypes.udp", "protocol udp", 3 },
-		{ { UNSET, UNSET, UNSET }, "maybe", "", "LIMA_SSH_PORT_FORWARDER", 1 },
-		{ { UNSET, UNSET, UNSET }, "TrUe", "", "LIMA_SSH_PORT_FORWARDER", 1 },
+		{ { UNSET, SSH, UNSET }, 1, NULL, "portForwardTypes.udp", "protocol udp" },
+		{ { UNSET, UNSET, SSH }, 1, NULL, "portForwardTypes.any", "protocol udp" },
+		{ { SSH, UNSET, GRPC }, 1, NULL, "portForwardTypes.tcp", "conflicts" },
+		{ { UNSET, NONE, GRPC }, 1, NULL, "portForwardTypes.udp", "conflicts" },
+		{ { SSH, SSH, GRPC }, 3, NULL, "portForwardTypes.udp", "protocol udp" },
+		{ { UNSET, UNSET, UNSET }, 1, "maybe", "", "LIMA_SSH_PORT_FORWARDER" },
+		{ { UNSET, UNSET, UNSET }, 1, "TrUe", "", "LIMA_SSH_PORT_FORWARDER" },
 	};
 
 	(void)state;
