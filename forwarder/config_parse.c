@@ -51,10 +51,10 @@ static const cyaml_strval_t transports[] = {
 	{ "tcp", CONFIG_AGENT_TCP },
 };
 
-/* Enumerations are not CYAML_FLAG_STRICT: see neutralise(). */
 #define INT(key, type, member) CYAML_FIELD_INT(key, CYAML_FLAG_OPTIONAL, type, member)
-#define ENUM(key, type, member, names) \
-	CYAML_FIELD_ENUM(key, CYAML_FLAG_OPTIONAL, type, member, names, LENGTH_OF(names))
+#define ENUM(key, type, member, names)                                                      \
+	CYAML_FIELD_ENUM(key, CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, type, member, names, \
+			 LENGTH_OF(names))
 #define SWITCH(key, type, member) ENUM(key, type, member, switches)
 #define STRING(key, type, member)                                                                \
 	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, type, member, \
@@ -135,8 +135,8 @@ static const cyaml_schema_field_t rule_fields[] = {
 	SWITCH("static", struct rule_source, is_static),
 	SWITCH("reverse", struct rule_source, reverse),
 	SWITCH("ignore", struct rule_source, ignore),
-	CYAML_FIELD_ENUM("via", CYAML_FLAG_OPTIONAL, struct rule_source, via, ways,
-			 N_WAYS_OF_A_RULE),
+	CYAML_FIELD_ENUM("via", CYAML_FLAG_STRICT | CYAML_FLAG_OPTIONAL, struct rule_source, via,
+			 ways, N_WAYS_OF_A_RULE),
 	CYAML_FIELD_END,
 };
 

@@ -14,6 +14,7 @@ struct walk {
 	yaml_document_t *document;
 	struct problems *problems;
 	char *text; /* ours: bad values are made harmless in it */
+	unsigned int n_neutralised;
 	bool is_loadable;
 };
 
@@ -69,22 +70,26 @@ static size_t byte_of(const char *text, size_t n_characters)
 	return i;
 }
 
-/* A bad scalar is replaced by 0, which is "not given" for numbers and
- * enumerations, so that libcyaml reads the rest and all that is wrong there is
+#define NEUTRALISED_MAX 1000
+
+/* A key whose value is wrong, or null, is overwritten by one that nobody knows,
+ * which libcyaml passes over: it reads the rest, and all that is wrong there is
  * found in the same run. */
-static void neutralise(struct walk *w, const yaml_node_t *node)
+static void neutralise(struct walk *w, const yaml_node_t *key)
 {
 	size_t start, end;
 
-	if (node->type != YAML_SCALAR_NODE || node->start_mark.index >= node->end_mark.index ||
-	    w->problems->n == PROBLEMS_MAX) {
+	/* Each costs a pass over the text. */
+	if (w->n_neutralised++ >= NEUTRALISED_MAX) {
+		if (w->is_loadable)
+			problems_error(w->problems, "",
+				       "has too many values that are null or wrong");
 		w->is_loadable = false;
 		return;
 	}
-	start = byte_of(w->text, node->start_mark.index);
-	end = byte_of(w->text, node->end_mark.index);
-	memset(w->text + start, ' ', end - start);
-	w->text[start] = '0';
+	start = byte_of(w->text, key->start_mark.index);
+	end = byte_of(w->text, key->end_mark.index);
+	memset(w->text + start, 'z', end - start);
 }
 
 static const char *scalar_of(const yaml_node_t *node)
@@ -106,7 +111,7 @@ static const char *kind_of(const yaml_node_t *node)
 	return "nothing";
 }
 
-static void check_int(struct walk *w, const struct path *path, const yaml_node_t *node)
+static bool check_int(struct walk *w, const struct path *path, const yaml_node_t *node)
 {
 	const char *text = scalar_of(node);
 	const char *digits = text && *text == '-' ? text + 1 : text;
@@ -114,10 +119,10 @@ static void check_int(struct walk *w, const struct path *path, const yaml_node_t
 
 	/* Without leading zeros: 010 is 8 for some readers of YAML. */
 	if (len > 0 && len <= 9 && !digits[len] && (len == 1 || *digits != '0'))
-		return;
+		return true;
 	report(w, node, path, "must be a whole number, but is %s%.40s%s", text && *text ? "\"" : "",
 	       text && *text ? text : kind_of(node), text && *text ? "\"" : "");
-	neutralise(w, node);
+	return false;
 }
 
 static void list_names(char *out, size_t size, const cyaml_schema_value_t *schema)
@@ -133,7 +138,7 @@ static void list_names(char *out, size_t size, const cyaml_schema_value_t *schem
 	}
 }
 
-static void check_enum(struct walk *w, const struct path *path, const yaml_node_t *node,
+static bool check_enum(struct walk *w, const struct path *path, const yaml_node_t *node,
 		       const cyaml_schema_value_t *schema)
 {
 	const char *text = scalar_of(node);
@@ -141,34 +146,32 @@ static void check_enum(struct walk *w, const struct path *path, const yaml_node_
 
 	for (size_t i = 0; text && i < schema->enumeration.count; i++) {
 		if (strcmp(text, schema->enumeration.strings[i].str) == 0)
-			return;
+			return true;
 	}
 	list_names(names, sizeof(names), schema);
 	report(w, node, path, "must be %s, but is %s%.40s%s", names, text && *text ? "\"" : "",
 	       text && *text ? text : kind_of(node), text && *text ? "\"" : "");
-	neutralise(w, node);
+	return false;
 }
 
-static void check_string(struct walk *w, const struct path *path, const yaml_node_t *node)
+static bool check_string(struct walk *w, const struct path *path, const yaml_node_t *node)
 {
 	const char *text = scalar_of(node);
 
 	if (!text) {
 		report(w, node, path, "must be a text, but is %s", kind_of(node));
-		w->is_loadable = false;
-		return;
+		return false;
 	}
 	for (size_t i = 0; i < node->data.scalar.length; i++) {
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
 			report(w, node, path, "must not contain control characters");
-			neutralise(w, node);
-			return;
+			return false;
 		}
 	}
-	if (node->data.scalar.length > CONFIG_STRING_MAX) {
-		report(w, node, path, "must have at most %d characters", CONFIG_STRING_MAX);
-		neutralise(w, node);
-	}
+	if (node->data.scalar.length <= CONFIG_STRING_MAX)
+		return true;
+	report(w, node, path, "must have at most %d characters", CONFIG_STRING_MAX);
+	return false;
 }
 
 #define KEY_MAX 32
@@ -228,8 +231,18 @@ static void report_unknown(struct walk *w, const struct path *path, const yaml_n
 		report(w, key, path, "is unknown; known are %s", known);
 }
 
-static void check_value(struct walk *w, const struct path *path, const yaml_node_t *node,
+/* Whether libcyaml can take the value. */
+static bool check_value(struct walk *w, const struct path *path, const yaml_node_t *node,
 			const cyaml_schema_value_t *schema);
+
+/* `ssh:` with nothing behind it is as good as no `ssh:`. */
+static bool is_null(const yaml_node_t *node)
+{
+	const char *text = scalar_of(node);
+
+	return text && node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+	       (!*text || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
+}
 
 static void check_pair(struct walk *w, const struct path *base, const yaml_node_pair_t *pair,
 		       const cyaml_schema_field_t *fields)
@@ -248,10 +261,10 @@ static void check_pair(struct walk *w, const struct path *base, const yaml_node_
 	path = path_to_key(base, text);
 	while (f->key && strcmp(f->key, text) != 0)
 		f++;
-	if (f->key)
-		check_value(w, &path, value, &f->value);
-	else
+	if (!f->key)
 		report_unknown(w, &path, key, fields);
+	else if (is_null(value) || !check_value(w, &path, value, &f->value))
+		neutralise(w, key);
 }
 
 /* The same key before; only keys of the schema are asked for, so a hostile file
@@ -271,69 +284,66 @@ static void check_twice(struct walk *w, const struct path *base, const yaml_node
 			continue;
 		path = path_to_key(base, name);
 		report(w, key, &path, "is given more than once");
-		w->is_loadable = false;
+		neutralise(w, key);
 	}
 }
 
-static void check_mapping(struct walk *w, const struct path *path, const yaml_node_t *node,
+static bool check_mapping(struct walk *w, const struct path *path, const yaml_node_t *node,
 			  const cyaml_schema_field_t *fields)
 {
 	if (node->type != YAML_MAPPING_NODE) {
 		report(w, node, path, "must be a mapping (key: value), but is %s", kind_of(node));
-		w->is_loadable = false;
-		return;
+		return false;
 	}
 	for (const yaml_node_pair_t *p = node->data.mapping.pairs.start;
 	     p < node->data.mapping.pairs.top; p++)
 		check_pair(w, path, p, fields);
 	for (const cyaml_schema_field_t *f = fields; f->key; f++)
 		check_twice(w, path, node, f->key);
+	return true;
 }
 
-static void check_sequence(struct walk *w, const struct path *path, const yaml_node_t *node,
+static bool check_sequence(struct walk *w, const struct path *path, const yaml_node_t *node,
 			   const cyaml_schema_value_t *schema)
 {
-	const yaml_node_item_t *item;
 	unsigned int i = 0;
+	bool are_good = true;
 	size_t n;
 
-	/* `portForwards:` with nothing behind it is an empty list. */
-	if (schema->type == CYAML_SEQUENCE && node->type == YAML_SCALAR_NODE &&
-	    node->data.scalar.length == 0)
-		return;
 	if (node->type != YAML_SEQUENCE_NODE) {
 		report(w, node, path, "must be a list, but is %s", kind_of(node));
-		w->is_loadable = false;
-		return;
+		return false;
 	}
 	n = (size_t)(node->data.sequence.items.top - node->data.sequence.items.start);
 	if (schema->type == CYAML_SEQUENCE_FIXED && n != schema->sequence.max) {
 		report(w, node, path, "must be a list of %u: [first, last], but has %zu",
 		       schema->sequence.max, n);
-		w->is_loadable = false;
+		return false;
 	}
-	for (item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
+	for (const yaml_node_item_t *item = node->data.sequence.items.start;
+	     item < node->data.sequence.items.top; item++) {
 		struct path item_path = path_to_item(path, i++);
 
-		check_value(w, &item_path, yaml_document_get_node(w->document, *item),
-			    schema->sequence.entry);
+		if (!check_value(w, &item_path, yaml_document_get_node(w->document, *item),
+				 schema->sequence.entry))
+			are_good = false;
 	}
+	return are_good;
 }
 
 /* Recursion ends with the schema, also where aliases make the tree a graph. */
-static void check_value(struct walk *w, const struct path *path, const yaml_node_t *node,
+static bool check_value(struct walk *w, const struct path *path, const yaml_node_t *node,
 			const cyaml_schema_value_t *schema)
 {
 	if (schema->type == CYAML_MAPPING)
-		check_mapping(w, path, node, schema->mapping.fields);
-	else if (schema->type == CYAML_SEQUENCE || schema->type == CYAML_SEQUENCE_FIXED)
-		check_sequence(w, path, node, schema);
-	else if (schema->type == CYAML_INT)
-		check_int(w, path, node);
-	else if (schema->type == CYAML_ENUM)
-		check_enum(w, path, node, schema);
-	else
-		check_string(w, path, node);
+		return check_mapping(w, path, node, schema->mapping.fields);
+	if (schema->type == CYAML_SEQUENCE || schema->type == CYAML_SEQUENCE_FIXED)
+		return check_sequence(w, path, node, schema);
+	if (schema->type == CYAML_INT)
+		return check_int(w, path, node);
+	if (schema->type == CYAML_ENUM)
+		return check_enum(w, path, node, schema);
+	return check_string(w, path, node);
 }
 
 bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema,
@@ -347,8 +357,8 @@ bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *sch
 		.is_loadable = true,
 	};
 
-	check_value(&w, &root, yaml_document_get_root_node(&tree->document), schema);
-	return w.is_loadable;
+	return check_value(&w, &root, yaml_document_get_root_node(&tree->document), schema) &&
+	       w.is_loadable;
 }
 
 static const yaml_node_t *find_key(yaml_document_t *document, const yaml_node_t *mapping,

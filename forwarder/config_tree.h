@@ -25,8 +25,8 @@ struct config_tree {
 /* 0; -EINVAL with a problem: no YAML, empty, more than one document; -ENOMEM. */
 int config_tree_load(struct config_tree *tree, char *text, size_t len, struct problems *problems);
 void config_tree_unload(struct config_tree *tree);
-/* Adds all problems. Whether libcyaml can read the text even so: values that are
- * wrong are made harmless in it. */
+/* Adds all problems. Whether libcyaml can read the text even so: keys of values
+ * that are wrong are made unknown in it. */
 bool config_tree_check(struct config_tree *tree, const cyaml_schema_value_t *schema,
 		       struct problems *problems);
 /* Lines and columns for problems that have a field but no place. */

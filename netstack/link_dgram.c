@@ -29,6 +29,9 @@
 #define TX_SEND_AT (64U << 10)
 /* SO_SNDBUF; the kernel doubles it, and refuses datagrams that are larger. */
 #define SOCKET_BUFFER_SIZE (256 << 10)
+/* What the kernel charges for a datagram of up to 1.5 KiB. */
+#define SMALL_DATAGRAM_COST 2304
+#define SMALL_MTU 1536
 
 #define RETRY_MS 5	   /* out of memory, or a full guest that poll calls ready */
 #define LOOK_AFTER_MS 1000 /* is the guest still there? */
@@ -493,9 +496,33 @@ static int link_new(struct loop *loop, uint16_t mtu, struct link_dgram **out)
 	return 0;
 }
 
+/* Datagrams that the kernel lets a reader be behind, net.unix.max_dgram_qlen. */
+static int queue_length(void)
+{
+	char text[16] = "";
+	int fd = open("/proc/sys/net/unix/max_dgram_qlen", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return n > 0 ? (int)strtol(text, NULL, 10) : 10;
+}
+
+/* A full queue of the guest's wakes us for every datagram it takes; a full
+ * buffer of ours only when three quarters are free again. So the buffer is to
+ * be full first: a wake-up then moves many small datagrams. */
+static int socket_buffer_size(const struct link_dgram *l)
+{
+	int size = queue_length() * SMALL_DATAGRAM_COST / 2;
+
+	if (l->link.caps.mtu > SMALL_MTU || size > SOCKET_BUFFER_SIZE)
+		return SOCKET_BUFFER_SIZE;
+	return size;
+}
+
 static int watch_socket(struct link_dgram *l)
 {
-	const int size = SOCKET_BUFFER_SIZE;
+	const int size = socket_buffer_size(l);
 
 	(void)setsockopt(l->socket.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	return watch_new(l->loop, l->socket.fd, on_event, l, &l->watch);

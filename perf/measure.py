@@ -80,7 +80,7 @@ def machine_ticks():
     return user + nice + system + irq + softirq
 
 
-def wait_quiet(patience=2.0, interval=0.25):
+def wait_quiet(patience, interval=0.25):
     """Wait for a quiet moment; the share of the machine others still use."""
     end = time.monotonic() + patience
     while True:
@@ -152,9 +152,9 @@ def check_nic(path, moved, through):
         raise RuntimeError(f"{share:.0%} of the bytes passed the guest's NIC")
 
 
-def measure(path, direction, seconds):
-    """One sample."""
-    busy_before = wait_quiet()
+def measure(path, direction, seconds, patience):
+    """One sample, begun at a quiet moment if one comes in `patience` s."""
+    busy_before = wait_quiet(patience)
     with server(path):
         nic = nic_bytes(path.nic)
         forwarder = process_ticks(path.forwarder)

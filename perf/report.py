@@ -57,20 +57,19 @@ def number(value, width, digits=2):
 def cells(samples, base):
     """One direction of one row: rate, range, share of loopback, costs."""
     if not samples:
-        return f"{'failed':>6}" + " " * 38
+        return f"{'failed':>6}" + " " * 41
     rates = [s["gbps"] for s in samples]
     rate, loopback = median(rates), middle(base, "gbps")
     spread = f"{min(rates):.2f}..{max(rates):.2f}"
     return (number(rate, 6) + f"{spread:>14}" +
             number(loopback and rate / loopback, 6) +
-            "".join(number(middle(samples, c), 6 if i else 5)
-                    for i, c in enumerate(COSTS)))
+            "".join(number(middle(samples, c), 7) for c in COSTS))
 
 
 def table(title, contenders):
-    head = "Gbit/s     (range)    lo  fwd    vm   all".rjust(43)
+    head = "Gbit/s       (range)    lo    fwd     vm    all"
     yield title
-    yield " " * 20 + "".join(f"| {d:<44}" for d in DIRECTIONS).rstrip()
+    yield " " * 20 + "".join(f"| {d:<48}" for d in DIRECTIONS).rstrip()
     yield " " * 20 + f"| {head} | {head}"
     base = contenders.get("loopback", {})
     for name, row in contenders.items():

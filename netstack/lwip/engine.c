@@ -12,6 +12,7 @@
 #include "netstack/base/log.h"
 #include "netstack/checksum.h"
 #include "netstack/lwip/internal.h"
+#include "netstack/lwip/lent_pbuf.h"
 
 #include <lwip/init.h>
 #include <lwip/ip.h>
@@ -64,10 +65,22 @@ u32_t lwip_port_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t
 
 /* --- time ---------------------------------------------------------------- */
 
+/* lwIP gives up a connection in LAST_ACK after a second of silence, with all that
+ * is still to be delivered before our FIN. The limits for resending and probing
+ * end it as well, and leave a slow guest its time. */
+static void extend_last_ack(void)
+{
+	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+		if (pcb->state == LAST_ACK)
+			pcb->tmr = tcp_ticks;
+	}
+}
+
 static void on_tick(void *arg)
 {
 	struct engine *e = arg;
 
+	extend_last_ack();
 	tcp_tmr();
 	if (tcp_active_pcbs || tcp_tw_pcbs)
 		timer_start(e->tick, TCP_TMR_INTERVAL);
@@ -192,72 +205,6 @@ void engine_writable(struct engine *e)
 
 /* --- input --------------------------------------------------------------- */
 
-struct lent_pbuf {
-	struct pbuf_custom custom;
-	struct buffer *owner;
-};
-
-static void give_back(struct pbuf *p)
-{
-	struct lent_pbuf *lent = container_of(p, struct lent_pbuf, custom.pbuf);
-
-	buffer_unref(lent->owner);
-	free(lent);
-}
-
-static struct pbuf *lend_ref(const struct frame *frame, void *data, size_t len)
-{
-	struct lent_pbuf *lent;
-
-	if (!frame->owner) {
-		struct pbuf *copy = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
-
-		if (copy)
-			memcpy(copy->payload, data, len);
-		return copy;
-	}
-	lent = malloc(sizeof(*lent));
-	if (!lent)
-		return NULL;
-	lent->owner = buffer_ref(frame->owner);
-	lent->custom.custom_free_function = give_back;
-	return pbuf_alloced_custom(PBUF_RAW, (u16_t)len, PBUF_REF, &lent->custom, data, (u16_t)len);
-}
-
-bool engine_is_scarce(const struct pbuf *p)
-{
-	const struct lent_pbuf *lent;
-
-	if (!(p->flags & PBUF_FLAG_IS_CUSTOM))
-		return false;
-	lent = container_of(p, const struct lent_pbuf, custom.pbuf);
-	return lent->owner->pool->n_used > lent->owner->pool->max_free;
-}
-
-/* A guest's frame as pbufs without its Ethernet header; NULL: out of memory. */
-static struct pbuf *lend(const struct frame *frame, const struct packet *packet)
-{
-	struct pbuf *head = NULL;
-
-	assert(frame->len - ETH_HEADER_SIZE == packet->ip_len);
-	for (int i = 0; i < frame->n_refs; i++) {
-		size_t skip = i == 0 ? ETH_HEADER_SIZE : 0;
-		struct pbuf *p = lend_ref(frame, (uint8_t *)frame->refs[i].iov_base + skip,
-					  frame->refs[i].iov_len - skip);
-
-		if (!p) {
-			if (head)
-				pbuf_free(head);
-			return NULL;
-		}
-		if (head)
-			pbuf_cat(head, p);
-		else
-			head = p;
-	}
-	return head;
-}
-
 /* What lwIP's ip_input() would have left for tcp_input(). */
 static void set_context(struct engine *e, const struct packet *packet)
 {
@@ -317,10 +264,20 @@ static void forget_time_wait(const struct packet *packet)
 	}
 }
 
+/* lwIP frees a connection that waits out its time without a word, be it that its
+ * stream is still being read. One input makes one such connection at most. */
+static void end_time_wait(void)
+{
+	struct tcp_pcb *newest = tcp_tw_pcbs;
+
+	if (newest && newest->callback_arg)
+		tcp_stream_ended(newest->callback_arg);
+}
+
 void engine_input(struct engine *e, const struct frame *frame, const struct packet *packet)
 {
 	bool is_first_syn = (packet->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-	struct pbuf *p = lend(frame, packet);
+	struct pbuf *p = lent_pbuf_new(frame, packet);
 
 	if (!p) {
 		e->counters.out_of_memory++;
@@ -333,6 +290,7 @@ void engine_input(struct engine *e, const struct frame *frame, const struct pack
 		((struct tcp_pcb_listen *)e->listener)->local_port = packet->dst.port;
 	}
 	tcp_input(p, &e->netif);
+	end_time_wait();
 	((struct tcp_pcb_listen *)e->listener)->local_port = 0;
 	need_tick(e);
 }
@@ -440,11 +398,12 @@ static void serve_accepted(struct engine *e)
 	}
 }
 
-/* A segment that came alone would be acknowledged 50 ms later; a guest whose
- * window is small yet waits for it. */
+/* Every second segment is acknowledged by lwIP itself. One that came alone would
+ * wait 50 ms: too long for a sender that holds back a short one until the last
+ * is acknowledged (Nagle), and no matter to one that has a window of full ones. */
 static void acknowledge(struct tcp_stream *s)
 {
-	if (s->pcb && (s->pcb->flags & TF_ACK_DELAY)) {
+	if (s->pcb && s->is_short && (s->pcb->flags & TF_ACK_DELAY)) {
 		tcp_ack_now(s->pcb);
 		tcp_output(s->pcb);
 	}

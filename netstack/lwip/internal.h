@@ -29,9 +29,6 @@ struct engine {
 	struct engine_counters counters;
 };
 
-/* Whether p is a guest's frame in a buffer of which few are left. */
-bool engine_is_scarce(const struct pbuf *p);
-
 /* tcp_stream.c */
 #define TX_BLOCK_SIZE 65536U
 #define TX_MAX_BLOCKS 72U /* TCP_SND_BUF in blocks, and some partly filled */
@@ -51,6 +48,7 @@ struct tcp_stream {
 	uint16_t guest_mss; /* segments the guest takes; to be cut by the link */
 	bool is_announced;  /* the owner has it */
 	bool is_connected;
+	bool is_short; /* the last segment was not full: its sender may wait */
 	bool has_fin;	     /* the guest has closed its direction */
 	bool wants_shutdown; /* FIN follows the data still to be queued */
 	bool is_orphan;	     /* closed by its owner; delivers what is left */
@@ -71,6 +69,9 @@ struct tcp_stream *tcp_stream_new(struct engine *engine);
 /* Makes an established connection the stream's. */
 void tcp_stream_connected(struct tcp_stream *s);
 void tcp_stream_attach(struct tcp_stream *s, struct tcp_pcb *pcb);
+/* Both directions have ended in order, so lwIP's part is over; what the owner has
+ * not read yet stays the stream's. */
+void tcp_stream_ended(struct tcp_stream *s);
 /* The connection is gone, or to be given up. Tells the owner. */
 void tcp_stream_fail(struct tcp_stream *s, int error);
 void tcp_stream_free(struct tcp_stream *s);

@@ -16,6 +16,7 @@
 
 #include "netstack/base/iov.h"
 #include "netstack/lwip/internal.h"
+#include "netstack/lwip/lent_pbuf.h"
 
 /* Without segmentation by the link every 1460 bytes are a segment, and lwIP
  * walks its list of segments for each: more in flight is slower. */
@@ -141,6 +142,8 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 		s->has_fin = true;
 	else if (!rx_append(s, p))
 		return ERR_MEM; /* lwIP keeps it and offers it again */
+	else
+		s->is_short = p->tot_len < s->guest_mss;
 	tcp_stream_has_news(s);
 	return ERR_OK;
 }
@@ -202,13 +205,20 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
 	return ERR_OK;
 }
 
+void tcp_stream_ended(struct tcp_stream *s)
+{
+	detach(s);
+	drop_blocks(s);
+	tcp_stream_has_news(s);
+}
+
 static void on_error(void *arg, err_t err)
 {
 	struct tcp_stream *s = arg;
 
 	s->pcb = NULL; /* lwIP has freed it, and with it every reference */
 	drop_blocks(s);
-	if (err == ERR_CLSD) /* both directions have ended; unread data stays ours */
+	if (err == ERR_CLSD) /* as tcp_stream_ended() */
 		;
 	else if (err == ERR_RST)
 		s->base.error = s->is_connected ? -ECONNRESET : -ECONNREFUSED;
@@ -354,7 +364,7 @@ void tcp_stream_release_buffers(struct tcp_stream *s)
 		struct pbuf **slot = &s->rx[(s->rx_head + i) & (s->rx_capacity - 1)];
 		struct pbuf *copy;
 
-		if (!engine_is_scarce(*slot))
+		if (!lent_pbuf_is_scarce(*slot))
 			continue;
 		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, *slot);
 		if (!copy)

@@ -92,11 +92,11 @@ static void bytes_go_both_ways_over_ipv6(void **state)
 	bytes_both_ways(*state);
 }
 
-static bool keep_segment(struct tcp_peer *p, const struct sent_frame *s)
+static bool keep_segment(struct tcp_peer *p, const struct tcp_segment *s)
 {
 	uint8_t *copy = p->filter_arg;
 
-	memcpy(copy, s->packet.l4, 20);
+	memcpy(copy, s->frame->packet.l4, 20);
 	return true;
 }
 

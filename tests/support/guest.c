@@ -93,8 +93,11 @@ static struct tcp_peer *find_peer(struct guest *g, const struct packet *packet)
 	list_for_each(node, &g->peers) {
 		struct tcp_peer *p = container_of(node, struct tcp_peer, node);
 
-		if (packet->kind == PACKET_TCP && endpoint_equal(&packet->dst, &p->wire.src) &&
-		    endpoint_equal(&packet->src, &p->wire.dst))
+		if (packet->kind != PACKET_TCP || !endpoint_equal(&packet->dst, &p->wire.src))
+			continue;
+		if (p->wire.dst.port == 0 && packet->tcp_flags == TCP_FLAG_SYN)
+			p->wire.dst = packet->src;
+		if (endpoint_equal(&packet->src, &p->wire.dst))
 			return p;
 	}
 	return NULL;
@@ -204,18 +207,23 @@ void tcp_peer_send_at(struct tcp_peer *p, uint8_t flags, int32_t seq, int32_t ac
 		2, 4, (uint8_t)(p->mss >> 8), (uint8_t)p->mss, 1, 3, 3, TCP_PEER_SHIFT
 	};
 	bool is_syn = flags & TCP_FLAG_SYN;
-	uint32_t window = is_syn ? p->window : p->window >> TCP_PEER_SHIFT;
+	uint32_t most = is_syn ? 65535 : 65535U << TCP_PEER_SHIFT;
+	uint32_t window = p->window < most ? p->window : most;
 	const struct wire_tcp tcp = {
 		.seq = p->seq + (uint32_t)seq,
 		.ack = flags & TCP_FLAG_ACK ? p->host_seq + (uint32_t)ack : 0,
 		.flags = flags,
-		.window = (uint16_t)(window < 65535 ? window : 65535),
+		.window = (uint16_t)(is_syn ? window : window >> TCP_PEER_SHIFT),
 		.options = options,
 		.options_len = is_syn ? sizeof(options) : 0,
 		.data = data,
 		.len = len,
 	};
 
+	if (!is_syn)
+		window &= ~((1U << TCP_PEER_SHIFT) - 1);
+	if ((int32_t)(tcp.ack + window - p->edge) > 0 || is_syn)
+		p->edge = tcp.ack + window;
 	guest_send(p->guest, bytes, wire_tcp(bytes, &p->wire, &tcp));
 }
 
@@ -264,8 +272,7 @@ static void keep(struct tcp_peer *p, const uint8_t *data, size_t len)
 		if (!p->received)
 			abort();
 	}
-	if (len)
-		memcpy(p->received + p->received_len, data, len);
+	memcpy(p->received + p->received_len, data, len);
 	p->received_len += len;
 	p->host_seq += (uint32_t)len;
 }
@@ -296,41 +303,92 @@ static void receive_syn(struct tcp_peer *p, const struct packet *packet, uint32_
 		tcp_peer_send(p, TCP_FLAG_SYN | TCP_FLAG_ACK, NULL, 0);
 }
 
-/* What is new of the segment, if it joins what came before. */
-static void receive_data(struct tcp_peer *p, const struct sent_frame *s, uint32_t seq)
+static void check(bool holds, const char *what)
 {
-	uint32_t known = p->host_seq - seq;
+	if (holds)
+		return;
+	(void)fprintf(stderr, "tcp_peer: %s\n", what);
+	abort();
+}
 
-	if (known > s->payload_len)
-		return; /* all of it is known, or something is missing before it */
-	keep(p, s->payload + known, s->payload_len - known);
-	if ((s->packet.tcp_flags & TCP_FLAG_FIN) && !p->has_fin) {
+/* What was sent before must be sent again as it was. */
+static void check_known(const struct tcp_peer *p, const struct tcp_segment *s, size_t known)
+{
+	size_t n = known < s->len ? known : s->len;
+
+	if (n == 0 || known > p->received_len)
+		return; /* nothing, or before the first byte */
+	check(memcmp(p->received + p->received_len - known, s->data, n) == 0,
+	      "bytes have changed when they were sent again");
+}
+
+/* Takes what is new of the segment, if it joins what came before. */
+static void receive_data(struct tcp_peer *p, const struct tcp_segment *s)
+{
+	int32_t known = (int32_t)(p->host_seq - s->seq);
+	size_t room = p->edge - p->host_seq, n;
+
+	/* one byte more asks whether there is room again */
+	check((int32_t)(s->seq + s->len - p->edge) <= 1, "more was sent than there is room for");
+	if (known < 0)
+		return; /* something before it is missing */
+	check_known(p, s, (size_t)known);
+	if ((size_t)known > s->len)
+		return;
+	n = s->len - (size_t)known;
+	if (n && room)
+		keep(p, s->data + known, n < room ? n : room);
+	if ((s->flags & TCP_FLAG_FIN) && n <= room && !p->has_fin) {
 		p->has_fin = true;
 		p->host_seq++;
 	}
 }
 
-static void tcp_peer_receive(struct tcp_peer *p, const struct sent_frame *s)
+static void receive_segment(struct tcp_peer *p, const struct tcp_segment *s)
 {
-	const struct packet *packet = &s->packet;
-	uint32_t seq = get_be32(packet->l4 + 4), before = p->host_seq;
+	const uint8_t *tcp = s->frame->packet.l4;
+	uint32_t before = p->host_seq;
 
 	if (p->filter && !p->filter(p, s))
 		return;
 	p->n_segments++;
-	if (packet->tcp_flags & TCP_FLAG_RST) {
+	if (s->flags & TCP_FLAG_RST) {
 		p->has_rst = true;
 		return;
 	}
-	if (packet->tcp_flags & TCP_FLAG_ACK)
-		p->acked = get_be32(packet->l4 + 8);
-	if (packet->tcp_flags & TCP_FLAG_SYN) {
+	if (s->flags & TCP_FLAG_ACK)
+		p->acked = get_be32(tcp + 8);
+	if (s->flags & TCP_FLAG_SYN) {
 		if (!p->has_syn)
-			receive_syn(p, packet, seq);
+			receive_syn(p, &s->frame->packet, s->seq);
 		return;
 	}
-	p->host_window = (uint32_t)get_be16(packet->l4 + 14) << p->host_shift;
-	receive_data(p, s, seq);
-	if (!p->does_not_ack && (p->host_seq != before || s->payload_len))
+	p->host_window = (uint32_t)get_be16(tcp + 14) << p->host_shift;
+	receive_data(p, s);
+	if (!p->does_not_ack && (p->host_seq != before || s->len))
 		tcp_peer_ack(p);
+}
+
+/* As a NIC or the guest's kernel cuts it. */
+static void tcp_peer_receive(struct tcp_peer *p, const struct sent_frame *s)
+{
+	size_t most = s->offload.gso == FRAME_GSO_NONE ? s->payload_len : s->offload.gso_size;
+	uint32_t seq = get_be32(s->packet.l4 + 4);
+	size_t at = 0;
+
+	do {
+		size_t left = s->payload_len - at;
+		struct tcp_segment segment = {
+			.seq = seq + (uint32_t)at,
+			.flags = s->packet.tcp_flags,
+			.data = s->payload + at,
+			.len = left < most ? left : most,
+			.frame = s,
+		};
+
+		if (segment.len < left)
+			segment.flags &= (uint8_t)~TCP_FLAG_FIN;
+		at += segment.len;
+		receive_segment(p, &segment);
+	} while (at < s->payload_len);
 }

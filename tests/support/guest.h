@@ -50,7 +50,17 @@ uint64_t guest_counter(struct guest *g, const char *name);
 		}                                                    \
 	} while (0)
 
-/* The guest's end of one connection. */
+/* What a NIC hands up: a frame that asked for segmentation is several of these. */
+struct tcp_segment {
+	uint32_t seq;
+	uint8_t flags; /* TCP_FLAG_* */
+	const uint8_t *data;
+	size_t len;
+	const struct sent_frame *frame;
+};
+
+/* The guest's end of one connection. It aborts the test when the host sends more
+ * than it has room for, or bytes that differ from what was at their place. */
 struct tcp_peer {
 	struct list node; /* guest.peers */
 	struct guest *guest;
@@ -63,6 +73,7 @@ struct tcp_peer {
 	uint32_t first_seq, seq; /* of the first byte, of the next one */
 	/* the host's side */
 	uint32_t host_first_seq, host_seq; /* the next one we expect */
+	uint32_t edge;			   /* of what we have room for */
 	uint32_t acked;			   /* by the host */
 	uint32_t host_window;		   /* bytes */
 	uint16_t host_mss;
@@ -72,13 +83,14 @@ struct tcp_peer {
 	size_t received_len, received_capacity;
 	unsigned int n_segments; /* that came */
 	/* Optional: looks at a segment before the peer does; false: it is lost. */
-	bool (*filter)(struct tcp_peer *p, const struct sent_frame *s);
+	bool (*filter)(struct tcp_peer *p, const struct tcp_segment *s);
 	void *filter_arg;
 };
 
 #define TCP_PEER_SHIFT 7U /* of our window */
 
-/* A peer that has yet to speak. It sends from guest_port to dst:port. */
+/* A peer that has yet to speak. It sends from guest_port to dst:port; with port
+ * 0 it listens there, and answers the first SYN by SYN-ACK. */
 void tcp_peer_init(struct tcp_peer *p, struct guest *g, const struct ipaddr *dst,
 		   uint16_t guest_port, uint16_t port);
 void tcp_peer_deinit(struct tcp_peer *p);

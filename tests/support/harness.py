@@ -108,14 +108,19 @@ class Program:
 class Netfwd(Program):
     """netfwd, ready to serve. stop() insists on an orderly end, sanitizers included."""
 
-    def __init__(self, *arguments, verb=(), prefix=(), pass_fds=()):
-        """`verb` is what precedes netfwd's options, `prefix` the program that starts netfwd."""
+    def __init__(self, *arguments, verb=(), prefix=(), pass_fds=(), measured=False):
+        """`verb` is what precedes netfwd's options, `prefix` the program that starts netfwd.
+        `measured`: its memory will be; a sanitizer must not keep much of what is freed."""
+        env = dict(os.environ)
+        if measured:
+            env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + \
+                ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
         ready, ready_child = os.pipe()
         # The usual limit of descriptors: netfwd raises it itself or fails the load tests.
         command = ["prlimit", "--nofile=1024:", *prefix, self.binary(), *verb,
                    f"--ready-fd={ready_child}", *arguments]
         super().__init__("netfwd " + " ".join(arguments), command,
-                         pass_fds=[ready_child, *pass_fds])
+                         pass_fds=[ready_child, *pass_fds], env=env)
         os.close(ready_child)
         with os.fdopen(ready, "rb") as ready:
             answered = select.select([ready], [], [], START_TIMEOUT)[0]
@@ -318,9 +323,9 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as pid 1 it would be ignored
-    with tempfile.TemporaryDirectory(prefix="netfwd-test-") as directory:
-        work = pathlib.Path(directory)
-        tests = unittest.main(module="__main__", exit=False, verbosity=2)
-        if not tests.result.wasSuccessful():
-            print_logs()
+    work = pathlib.Path("/run/test")  # in the sandbox, which takes it along
+    work.mkdir()
+    tests = unittest.main(module="__main__", exit=False, verbosity=2)
+    if not tests.result.wasSuccessful():
+        print_logs()
     sys.exit(not tests.result.wasSuccessful())

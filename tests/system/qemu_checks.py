@@ -12,7 +12,8 @@ class QemuChecks(GuestChecks):
     def setUpClass(cls):
         cls.start_server()
         path = harness.new_path("sock")
-        cls.netfwd = harness.Netfwd.start(f"--{cls.link}={path}", *cls.forward_arguments())
+        cls.netfwd = harness.Netfwd.start(f"--{cls.link}={path}", *cls.forward_arguments(),
+                                          measured=True)
         cls.addClassCleanup(cls.netfwd.stop)
         cls.guest = harness.QemuGuest(f"{cls.link} {path}")
         cls.addClassCleanup(cls.guest.kill)

@@ -23,7 +23,7 @@ class NamespaceChecks(GuestChecks):
         cls.guest = harness.NamespaceGuest(f"guest{cls.mtu}")
         cls.addClassCleanup(cls.guest.remove)
         cls.netfwd = harness.Netfwd.start(f"--netns={cls.guest.name}", *cls.arguments,
-                                          *cls.forward_arguments())
+                                          *cls.forward_arguments(), measured=True)
         cls.addClassCleanup(cls.netfwd.stop)
         cls.guest.start_peer(GUEST_PORT)
 

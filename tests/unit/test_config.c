@@ -104,6 +104,7 @@ static void every_field_reaches_its_place(void **state)
 static void nothing_but_defaults(void **state)
 {
 	static const char *const texts[] = { "{}", "portForwards: []\n", "portForwards:\n",
+					     "ssh:\nplain:\nguest: {netns: ~}\n",
 					     "---\nplain: false\n...\n" };
 
 	(void)state;
@@ -146,7 +147,7 @@ static const struct bad bad_texts[] = {
 	{ "portForwards:\n- guestport: 1\n", 2, 3, "portForwards[0].guestport",
 	  "did you mean `guestPort`?" },
 	{ "plain: yes\n", 1, 8, "plain", "must be true or false, but is \"yes\"" },
-	{ "plain:\n", 1, 7, "plain", "must be true or false, but is empty" },
+	{ "plain: ''\n", 1, 8, "plain", "must be true or false, but is empty" },
 	{ "network: {mtu: 1500x}\n", 1, 16, "network.mtu", "must be a whole number" },
 	{ "network: {mtu: 0x600}\n", 1, 16, "network.mtu", "must be a whole number" },
 	{ "network: {mtu: 02000}\n", 1, 16, "network.mtu", "must be a whole number" },
@@ -220,11 +221,20 @@ static void all_faults_come_in_one_run(void **state)
 				   "portForwards:\n"
 				   "- {guestPort: 99999, proto: TCP}\n"
 				   "- {guestIP: localhost}\n"
-				   "portForwardTypes: {udp: ssh}\n";
+				   "portForwardTypes: {udp: ssh}\n"
+				   "logging: 3\n"
+				   "ssh: {host: [a], \"port\": x, localPort: 22}\n"
+				   "plain: true\n"
+				   "plain: false\n";
 	static const char *const fields[] = {
 		"network.mut",
 		"portForwards[0].proto",
+		"logging",
+		"ssh.host",
+		"ssh.port",
+		"plain",
 		"network.mtu",
+		"ssh.localPort",
 		"portForwards[0].guestPort",
 		"portForwards[1].guestIP",
 		"portForwardTypes.udp",
@@ -235,8 +245,8 @@ static void all_faults_come_in_one_run(void **state)
 	(void)state;
 	assert_int_equal(config_parse(text, strlen(text), &no_context, &config, &problems),
 			 -EINVAL);
-	assert_int_equal(problems.n, 6);
-	for (size_t i = 0; i < 6; i++) {
+	assert_int_equal(problems.n, 11);
+	for (size_t i = 0; i < 11; i++) {
 		assert_string_equal(problems.list[i].field, fields[i]);
 		assert_int_not_equal(problems.list[i].line, 0);
 	}
@@ -258,7 +268,26 @@ static void a_hundred_thousand_faults_are_bounded(void **state)
 		len += (size_t)sprintf(text + len, "%s", line);
 	assert_int_equal(config_parse(text, len, &no_context, &config, &problems), -EINVAL);
 	assert_int_equal(problems.n, PROBLEMS_MAX);
-	assert_int_equal(problems.n_errors, 2 * n);
+	assert_int_equal(problems.n_errors, 2 * n + 1); /* too many */
+	free(text);
+}
+
+static void a_file_full_of_nothing_is_bounded_too(void **state)
+{
+	const size_t n = 2000;
+	char *text = malloc(64 * n);
+	struct problems problems = { 0 };
+	struct config *config = NULL;
+	size_t len;
+
+	(void)state;
+	assert_non_null(text);
+	len = (size_t)sprintf(text, "portForwards:\n");
+	for (size_t i = 0; i < n; i++)
+		len += (size_t)sprintf(text + len, "- {guestPort: ~, hostIP: ~}\n");
+	assert_int_equal(config_parse(text, len, &no_context, &config, &problems), -EINVAL);
+	assert_int_equal(problems.n, 1);
+	assert_non_null(strstr(problems.list[0].text, "too many"));
 	free(text);
 }
 
@@ -288,6 +317,7 @@ int main(void)
 		cmocka_unit_test(faults_are_named_with_their_place_and_what_is_right),
 		cmocka_unit_test(all_faults_come_in_one_run),
 		cmocka_unit_test(a_hundred_thousand_faults_are_bounded),
+		cmocka_unit_test(a_file_full_of_nothing_is_bounded_too),
 		cmocka_unit_test(the_environment_counts_and_is_called_deprecated),
 	};
 

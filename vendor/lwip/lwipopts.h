@@ -130,9 +130,11 @@
 #define TCP_TMR_INTERVAL 50
 /* In ms, before the first SYN is sent again (RFC 6298; lwIP's is 3000). */
 #define LWIP_TCP_RTO_TIME 1000
-/* A guest that does not answer for 13 s is not there. lwIP repeats a SYN every
- * second: of SYNs alone, it does not stretch the time between them. */
-#define TCP_SYNMAXRTX 12
+/* A guest whose MAC address is known and that does not answer for a minute is not
+ * there; before that it may be busy, or paused. lwIP repeats a SYN every second:
+ * of SYNs alone, it does not stretch the time between them. An enum: see
+ * TCP_MAXRTX. */
+#define TCP_SYNMAXRTX LWIP_PORT_SYNMAXRTX
 /* A guest that was killed leaves no trace behind in the end; but one that is
  * only paused for ten minutes keeps its connections. */
 #define LWIP_TCP_KEEPALIVE 1

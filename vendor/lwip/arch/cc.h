@@ -10,7 +10,8 @@
 #include <endian.h> /* BYTE_ORDER, else arch.h assumes little-endian */
 #include <stdint.h>
 
-enum { LWIP_PORT_MAXRTX = 30 }; /* TCP_MAXRTX, see lwipopts.h */
+/* TCP_MAXRTX and TCP_SYNMAXRTX, see lwipopts.h. */
+enum { LWIP_PORT_MAXRTX = 30, LWIP_PORT_SYNMAXRTX = 60 };
 
 /* An unpredictable number: lwIP picks its first ephemeral ports with it. */
 uint32_t lwip_port_rand(void);
