@@ -14,7 +14,9 @@
 
 /* Every UDP or ICMP flow of a guest is a socket of ours for four minutes. */
 #define MAX_FLOWS 1024U
+#define FLOW_MS 240000U
 #define ADMITTED_SLOTS 4096U /* a power of 2 */
+#define ADMITTED_WAYS 32U    /* a flow may be in any of these neighbouring slots */
 /* The largest libslirp takes; cutting to the link's MTU is done behind it. */
 #define SLIRP_MTU 65521U
 #define MAX_CLOCK_LAG_MS 1000U
@@ -27,6 +29,12 @@ struct polled {
 	int fd;
 	int wanted, ready;  /* SLIRP_POLL_* */
 	unsigned int round; /* of the last fill that named it */
+};
+
+/* A flow that got a socket. */
+struct admitted {
+	uint32_t tag;
+	uint64_t used_ms; /* last; 0: free */
 };
 
 struct slirp_gateway {
@@ -43,7 +51,7 @@ struct slirp_gateway {
 	void *arg;
 	struct amend_config amend;
 	struct stack_config config;
-	uint32_t admitted[ADMITTED_SLOTS]; /* tags of flows that got a socket */
+	struct admitted admitted[ADMITTED_SLOTS];
 	struct slirp_counters counters;
 };
 
@@ -289,17 +297,45 @@ static bool is_gateway_or_dns(const struct slirp_gateway *g, const struct ipaddr
 	       ipaddr_equal(a, &g->config.dns4) || ipaddr_equal(a, &g->config.dns6);
 }
 
+/* On the guests' own network the host stands in for nobody else. */
+static bool is_in_the_world(const struct slirp_gateway *g, const struct ipaddr *a)
+{
+	return ipaddr_is_dialable(a) &&
+	       !ipaddr_in_prefix(a, &g->config.network4, 96 + g->config.prefix4_bits) &&
+	       !ipaddr_in_prefix(a, &g->config.prefix6, 64);
+}
+
+/* What libslirp takes for its DHCP server; the same ports elsewhere are just
+ * ports. */
+static bool is_dhcp(const struct slirp_gateway *g, const struct endpoint *dst)
+{
+	static const struct ipaddr broadcast = IPADDR_V4(255, 255, 255, 255);
+
+	return dst->port == 67 && (ipaddr_equal(&dst->addr, &broadcast) ||
+				   ipaddr_equal(&dst->addr, &g->config.gateway4));
+}
+
+static bool is_dhcp6(const struct slirp_gateway *g, const struct endpoint *dst)
+{
+	static const struct ipaddr servers = { { 0xff, 2, [13] = 1, 0, 2 } };
+
+	return dst->port == 547 && (ipaddr_equal(&dst->addr, &servers) ||
+				    ipaddr_equal(&dst->addr, &g->config.gateway6));
+}
+
 static bool may_pass_udp(const struct slirp_gateway *g, const struct packet *p)
 {
 	size_t payload = get_be16(p->l4 + 4) - 8U;
 
-	if (p->is_v4 && p->dst.port == 67)
+	if (is_dhcp(g, &p->dst))
 		return payload >= BOOTP_MIN;
-	if (!p->is_v4 && p->dst.port == 547)
+	if (is_dhcp6(g, &p->dst))
 		return payload >= 4;
+	if (p->dst.port == 69) /* TFTP */
+		return false;
 	if (is_gateway_or_dns(g, &p->dst.addr))
-		return g->config.host_loopback && p->dst.port != 69; /* TFTP */
-	return ipaddr_is_dialable(&p->dst.addr) && p->dst.port != 69;
+		return g->config.host_loopback;
+	return is_in_the_world(g, &p->dst.addr);
 }
 
 /* Echo requests, and of IPv6 what neighbour discovery needs, at full length. */
@@ -309,7 +345,7 @@ static bool may_pass_icmp(const struct slirp_gateway *g, const struct packet *p)
 
 	if (p->is_v4)
 		return p->l4[0] == 8 &&
-		       (is_gateway_or_dns(g, &p->dst.addr) || ipaddr_is_dialable(&p->dst.addr));
+		       (is_gateway_or_dns(g, &p->dst.addr) || is_in_the_world(g, &p->dst.addr));
 	switch (p->l4[0]) {
 	case 128: /* echo request; libslirp answers for itself only */
 		return len >= 8 && (ipaddr_equal(&p->dst.addr, &g->config.gateway6) ||
@@ -332,17 +368,30 @@ static bool admit(struct slirp_gateway *g, const struct packet *p)
 		struct endpoint src;
 		uint16_t protocol;
 	} key;
-	uint32_t tag, *slot;
+	uint64_t now = loop_now_ms(g->loop);
+	struct admitted *bucket, *slot;
+	uint32_t tag;
 
 	memset(&key, 0, sizeof(key));
 	key.src.addr = p->src.addr;
 	key.src.port = p->src.port;
 	key.protocol = p->protocol;
-	tag = hash_bytes(&key, sizeof(key)) | 1;
-	slot = &g->admitted[tag / 2 & (ADMITTED_SLOTS - 1)];
-	if (g->counters.flows < MAX_FLOWS)
-		*slot = tag;
-	return *slot == tag;
+	tag = hash_bytes(&key, sizeof(key));
+	slot = bucket = &g->admitted[tag & (ADMITTED_SLOTS - 1) & ~(ADMITTED_WAYS - 1)];
+	for (unsigned int i = 0; i < ADMITTED_WAYS; i++) {
+		struct admitted *a = &bucket[i];
+
+		if (a->tag == tag && a->used_ms && now - a->used_ms < FLOW_MS) {
+			a->used_ms = now;
+			return true;
+		}
+		if (a->used_ms < slot->used_ms)
+			slot = a;
+	}
+	if (g->counters.flows >= MAX_FLOWS)
+		return false;
+	*slot = (struct admitted){ tag, now };
+	return true;
 }
 
 static bool may_pass(struct slirp_gateway *g, const struct packet *p)

@@ -429,7 +429,7 @@ void engine_serve(struct engine *e)
 	while ((node = list_take(&served))) {
 		struct tcp_stream *s = container_of(node, struct tcp_stream, news);
 
-		tcp_stream_release_buffers(s);
+		rx_queue_settle(&s->rx);
 		acknowledge(s);
 	}
 }

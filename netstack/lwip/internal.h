@@ -6,6 +6,7 @@
 #include "netstack/base/loop.h"
 #include "netstack/buffer.h"
 #include "netstack/lwip/engine_owner.h"
+#include "netstack/lwip/rx_queue.h"
 #include "netstack/stream.h"
 
 #include <lwip/opt.h>
@@ -52,9 +53,7 @@ struct tcp_stream {
 	bool has_fin;	     /* the guest has closed its direction */
 	bool wants_shutdown; /* FIN follows the data still to be queued */
 	bool is_orphan;	     /* closed by its owner; delivers what is left */
-	/* from the guest: a queue of pbuf chains not yet consumed */
-	struct pbuf **rx;
-	unsigned int rx_head, rx_count, rx_capacity; /* capacity: a power of 2 */
+	struct rx_queue rx;  /* from the guest */
 	/* to the guest: blocks[0] holds the byte with number tx_first_seq */
 	struct tx_block blocks[TX_MAX_BLOCKS];
 	unsigned int n_blocks;
@@ -76,9 +75,6 @@ void tcp_stream_ended(struct tcp_stream *s);
 void tcp_stream_fail(struct tcp_stream *s, int error);
 void tcp_stream_free(struct tcp_stream *s);
 void tcp_stream_has_news(struct tcp_stream *s);
-/* Data that its owner did not take goes to memory of its own when the buffers
- * it lies in are scarce, so that one slow connection cannot stop a link. */
-void tcp_stream_release_buffers(struct tcp_stream *s);
 /* Frees a closed stream if lwIP needs none of its memory any more. */
 void tcp_stream_finish_orphan(struct tcp_stream *s);
 

@@ -55,18 +55,6 @@ struct tcp_stream *tcp_stream_new(struct engine *e)
 	return s;
 }
 
-static void drop_rx(struct tcp_stream *s)
-{
-	while (s->rx_count) {
-		pbuf_free(s->rx[s->rx_head]);
-		s->rx_head = (s->rx_head + 1) & (s->rx_capacity - 1);
-		s->rx_count--;
-	}
-	free(s->rx);
-	s->rx = NULL;
-	s->rx_capacity = 0;
-}
-
 static void drop_blocks(struct tcp_stream *s)
 {
 	for (unsigned int i = 0; i < s->n_blocks; i++)
@@ -90,7 +78,7 @@ static void detach(struct tcp_stream *s)
 void tcp_stream_free(struct tcp_stream *s)
 {
 	detach(s);
-	drop_rx(s);
+	rx_queue_clear(&s->rx);
 	drop_blocks(s);
 	list_unlink(&s->node);
 	list_unlink(&s->news);
@@ -113,25 +101,6 @@ void tcp_stream_fail(struct tcp_stream *s, int error)
 
 /* --- what lwIP tells ----------------------------------------------------- */
 
-static bool rx_append(struct tcp_stream *s, struct pbuf *p)
-{
-	if (s->rx_count == s->rx_capacity) {
-		unsigned int capacity = s->rx_capacity ? s->rx_capacity * 2 : 8;
-		struct pbuf **rx = calloc(capacity, sizeof(struct pbuf *));
-
-		if (!rx)
-			return false;
-		for (unsigned int i = 0; i < s->rx_count; i++)
-			rx[i] = s->rx[(s->rx_head + i) & (s->rx_capacity - 1)];
-		free(s->rx);
-		s->rx = rx;
-		s->rx_head = 0;
-		s->rx_capacity = capacity;
-	}
-	s->rx[(s->rx_head + s->rx_count++) & (s->rx_capacity - 1)] = p;
-	return true;
-}
-
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 {
 	struct tcp_stream *s = arg;
@@ -140,7 +109,7 @@ static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
 	(void)err;
 	if (!p)
 		s->has_fin = true;
-	else if (!rx_append(s, p))
+	else if (!rx_queue_append(&s->rx, p))
 		return ERR_MEM; /* lwIP keeps it and offers it again */
 	else
 		s->is_short = p->tot_len < s->guest_mss;
@@ -282,60 +251,19 @@ static ssize_t rx_status(const struct tcp_stream *s)
 static ssize_t tcp_stream_peek(struct stream *base, struct iovec *iov, int n, int *n_filled)
 {
 	struct tcp_stream *s = from_stream(base);
-	size_t len = 0;
-	int filled = 0;
+	size_t len = rx_queue_peek(&s->rx, iov, n, n_filled);
 
-	for (unsigned int i = 0; i < s->rx_count && filled < n; i++) {
-		const struct pbuf *p = s->rx[(s->rx_head + i) & (s->rx_capacity - 1)];
-
-		for (; p && filled < n; p = p->next) {
-			if (p->len == 0)
-				continue;
-			iov[filled++] = (struct iovec){ p->payload, p->len };
-			len += p->len;
-		}
-	}
-	*n_filled = filled;
 	/* a reset discards what came before it (RFC 9293, section 3.10.7.4) */
 	if (s->base.error || len == 0)
 		return rx_status(s);
 	return (ssize_t)len;
 }
 
-static void consume_head(struct tcp_stream *s, size_t len)
-{
-	struct pbuf *head = pbuf_free_header(s->rx[s->rx_head], (u16_t)len);
-
-	while (head && head->len == 0) { /* headers only */
-		struct pbuf *next = head->next;
-
-		head->next = NULL;
-		pbuf_free(head);
-		head = next;
-	}
-	if (head) {
-		s->rx[s->rx_head] = head;
-		return;
-	}
-	s->rx_head = (s->rx_head + 1) & (s->rx_capacity - 1);
-	s->rx_count--;
-}
-
-/* pbuf_free_header() leaves tot_len of later members right: each holds the
- * length from itself to the end. */
 static void tcp_stream_consume(struct stream *base, size_t len)
 {
 	struct tcp_stream *s = from_stream(base);
-	size_t rest = len;
 
-	while (rest) {
-		size_t n = s->rx[s->rx_head]->tot_len;
-
-		if (n > rest)
-			n = rest;
-		consume_head(s, n);
-		rest -= n;
-	}
+	rx_queue_consume(&s->rx, len);
 	while (len && s->pcb) {
 		u16_t n = len > 0xffff ? 0xffff : (u16_t)len;
 
@@ -356,22 +284,6 @@ static ssize_t tcp_stream_read(struct stream *base, const struct iovec *iov, int
 	copied = iov_copy(iov, n, have, n_have);
 	tcp_stream_consume(base, copied);
 	return (ssize_t)copied;
-}
-
-void tcp_stream_release_buffers(struct tcp_stream *s)
-{
-	for (unsigned int i = 0; i < s->rx_count; i++) {
-		struct pbuf **slot = &s->rx[(s->rx_head + i) & (s->rx_capacity - 1)];
-		struct pbuf *copy;
-
-		if (!lent_pbuf_is_scarce(*slot))
-			continue;
-		copy = pbuf_clone(PBUF_RAW, PBUF_RAM, *slot);
-		if (!copy)
-			return; /* stays where it is */
-		pbuf_free(*slot);
-		*slot = copy;
-	}
 }
 
 /* --- to the guest -------------------------------------------------------- */
@@ -542,7 +454,7 @@ static void tcp_stream_close(struct stream *base)
 {
 	struct tcp_stream *s = from_stream(base);
 
-	if (s->rx_count || !s->is_connected) { /* what was sent to us is not read */
+	if (s->rx.count || !s->is_connected) { /* what was sent to us is not read */
 		tcp_stream_reset(base);
 		return;
 	}

@@ -47,7 +47,7 @@ LIBRARIES = {
 # theirs (add it) or of a library that has no adapter yet (name that above).
 SYSTEM = re.compile(r"""(sys|linux|net|netinet|arpa|asm)/.+|(
     assert|ctype|dirent|dlfcn|endian|err|errno|fcntl|fnmatch|getopt|glob|grp|ifaddrs|
-    inttypes|libgen|limits|locale|math|netdb|poll|pthread|pwd|resolv|sched|
+    inttypes|libgen|limits|locale|malloc|math|netdb|poll|pthread|pwd|resolv|sched|
     setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|
     stdlib|stdnoreturn|string|strings|sysexits|syslog|termios|threads|time|unistd|
     wait)\.h""", re.VERBOSE)

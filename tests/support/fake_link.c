@@ -161,6 +161,8 @@ void fake_link_set_up(struct fake_link *l, bool is_up)
 	if (is_up == l->is_up)
 		return;
 	l->is_up = is_up;
+	if (!is_up)
+		fake_link_drop_sent(l);
 	l->link.owner->state(l->link.owner_arg, is_up);
 }
 

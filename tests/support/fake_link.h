@@ -42,6 +42,7 @@ extern const struct link_caps fake_link_offloads; /* MTU 65520, does all */
 void fake_link_init(struct fake_link *l, const struct link_caps *caps);
 /* All buffers lent to the owner must have come back. */
 void fake_link_deinit(struct fake_link *l);
+/* What the guest has not taken when it goes is lost. */
 void fake_link_set_up(struct fake_link *l, bool is_up);
 /* Not full any more; the owner is told if it has to be. */
 void fake_link_make_room(struct fake_link *l);

@@ -222,8 +222,10 @@ void tcp_peer_send_at(struct tcp_peer *p, uint8_t flags, int32_t seq, int32_t ac
 
 	if (!is_syn)
 		window &= ~((1U << TCP_PEER_SHIFT) - 1);
-	if ((int32_t)(tcp.ack + window - p->edge) > 0 || is_syn)
+	if (flags & TCP_FLAG_ACK && (!p->has_edge || (int32_t)(tcp.ack + window - p->edge) > 0)) {
 		p->edge = tcp.ack + window;
+		p->has_edge = true;
+	}
 	guest_send(p->guest, bytes, wire_tcp(bytes, &p->wire, &tcp));
 }
 

@@ -73,9 +73,10 @@ struct tcp_peer {
 	uint32_t first_seq, seq; /* of the first byte, of the next one */
 	/* the host's side */
 	uint32_t host_first_seq, host_seq; /* the next one we expect */
-	uint32_t edge;			   /* of what we have room for */
-	uint32_t acked;			   /* by the host */
-	uint32_t host_window;		   /* bytes */
+	uint32_t edge;			   /* of what we have room for, once known */
+	bool has_edge;
+	uint32_t acked;	      /* by the host */
+	uint32_t host_window; /* bytes */
 	uint16_t host_mss;
 	unsigned int host_shift;
 	bool has_syn, has_fin, has_rst; /* what the host has sent */
