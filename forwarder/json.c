@@ -194,11 +194,16 @@ static json_t *string_without_foreign_bytes(const char *value)
 	return string;
 }
 
+static json_t *string_of(const char *value)
+{
+	json_t *string = json_string(value);
+
+	return string ? string : string_without_foreign_bytes(value);
+}
+
 void json_put_string(struct json_writer *w, const char *key, const char *value)
 {
-	json_t *string = value ? json_string(value) : json_null();
-
-	put(w, key, string ? string : string_without_foreign_bytes(value));
+	put(w, key, value ? string_of(value) : json_null());
 }
 
 void json_put_integer(struct json_writer *w, const char *key, int64_t value)

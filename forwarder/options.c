@@ -20,6 +20,7 @@ enum option_id {
 	OPT_MTU,
 	OPT_NETWORK,
 	OPT_NO_HOST_LOOPBACK,
+	OPT_CONTROL,
 	OPT_PCAP,
 	OPT_LOG_JSON,
 	OPT_READY_FD,
@@ -38,6 +39,7 @@ static const struct option long_options[] = {
 	{ "mtu", required_argument, NULL, OPT_MTU },
 	{ "network", required_argument, NULL, OPT_NETWORK },
 	{ "no-host-loopback", no_argument, NULL, OPT_NO_HOST_LOOPBACK },
+	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "pcap", required_argument, NULL, OPT_PCAP },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "log-json", no_argument, NULL, OPT_LOG_JSON },
@@ -76,6 +78,8 @@ static const char help_text[] =
 	"Other:\n"
 	"  --config FILE      rules, and all of the above, from a file: netfwd.yaml(5);\n"
 	"                     the command line goes first\n"
+	"  --control PATH     the socket for netfwd status, expose, ... (default: in\n"
+	"                     $XDG_RUNTIME_DIR/netfwd)\n"
 	"  --pcap FILE        write the guest's frames to FILE\n"
 	"  -v, --verbose      say more: -v events, -vv connections, -vvv frames\n"
 	"  --log-json         log lines and events as JSON objects\n"
@@ -132,19 +136,24 @@ static int choose_link(struct parser *p, const char *option, enum options_link l
 	return 0;
 }
 
-static int parse_link_path(struct parser *p, const char *option, enum options_link link)
+static int parse_socket_path(struct parser *p, const char *option, const char **out)
 {
 	size_t max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
 
-	if (choose_link(p, option, link) < 0)
-		return -EINVAL;
 	if (!*optarg || strlen(optarg) > max)
 		return bad(p,
 			   "%s: the path of a UNIX socket has 1 to %zu characters, "
 			   "this one %zu",
 			   option, max, strlen(optarg));
-	p->o->link_path = optarg;
+	*out = optarg;
 	return 0;
+}
+
+static int parse_link_path(struct parser *p, const char *option, enum options_link link)
+{
+	if (choose_link(p, option, link) < 0)
+		return -EINVAL;
+	return parse_socket_path(p, option, &p->o->link_path);
 }
 
 static int parse_fd(struct parser *p, const char *option, int *out)
@@ -237,6 +246,8 @@ static int take_option(struct parser *p, int option)
 	case OPT_NO_HOST_LOOPBACK:
 		o->host_loopback = false;
 		return 0;
+	case OPT_CONTROL:
+		return parse_socket_path(p, "--control", &o->control_path);
 	case OPT_PCAP:
 		o->pcap_path = optarg;
 		return 0;

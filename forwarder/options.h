@@ -53,6 +53,8 @@ struct options {
 	bool host_loopback;
 	const char *pcap_path; /* NULL: no capture */
 
+	const char *control_path; /* NULL: in the runtime directory */
+
 	unsigned int verbosity; /* how many -v */
 	bool log_json;
 	int ready_fd; /* -1: nobody waits */

@@ -84,17 +84,24 @@ int runtime_dir_path(const struct runtime_env *env, char *path, size_t size)
 	return put_path(path, size, "%s/netfwd-%u", env->tmp, uid);
 }
 
-int runtime_dir_make(const struct runtime_env *env, char *path, size_t size,
-		     char error[static RUNTIME_ERROR_SIZE])
+static int choose_or_tell(const struct runtime_env *env, char *path, size_t size, char *error)
 {
 	int r = runtime_dir_path(env, path, size);
 
-	if (r < 0) {
+	if (r < 0)
 		(void)snprintf(error, RUNTIME_ERROR_SIZE,
 			       "the path of the runtime directory is too long for a socket; "
 			       "choose a shorter one with --stream PATH");
+	return r;
+}
+
+int runtime_dir_make(const struct runtime_env *env, char *path, size_t size,
+		     char error[static RUNTIME_ERROR_SIZE])
+{
+	int r = choose_or_tell(env, path, size, error);
+
+	if (r < 0)
 		return r;
-	}
 	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
 		r = -errno;
 		(void)snprintf(error, RUNTIME_ERROR_SIZE, "%s cannot be made: %s", path,
@@ -102,4 +109,12 @@ int runtime_dir_make(const struct runtime_env *env, char *path, size_t size,
 		return r;
 	}
 	return check_private(path, env->uid, error);
+}
+
+int runtime_dir_find(const struct runtime_env *env, char *path, size_t size,
+		     char error[static RUNTIME_ERROR_SIZE])
+{
+	int r = choose_or_tell(env, path, size, error);
+
+	return r < 0 ? r : check_private(path, env->uid, error);
 }

@@ -27,3 +27,10 @@ int runtime_dir_path(const struct runtime_env *env, char *path, size_t size);
  * may enter it, or it cannot be made. */
 int runtime_dir_make(const struct runtime_env *env, char *path, size_t size,
 		     char error[static RUNTIME_ERROR_SIZE]);
+/* The same for who looks for a socket in it: nothing is made, -ENOENT if it is
+ * not there. */
+int runtime_dir_find(const struct runtime_env *env, char *path, size_t size,
+		     char error[static RUNTIME_ERROR_SIZE]);
+
+/* Names in it. */
+#define RUNTIME_CONTROL_SOCKET "control.sock"

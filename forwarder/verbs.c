@@ -6,11 +6,19 @@
 #include <string.h>
 
 #include "forwarder/verb_config.h"
+#include "forwarder/verb_control.h"
 
 static const struct verb verbs[] = {
 	{ "check", "validate a configuration and print its rules", verb_check_help, verb_check },
 	{ "explain", "what becomes of a port that the guest listens on", verb_explain_help,
 	  verb_explain },
+	{ "status", "what a running netfwd forwards, and how much", verb_status_help, verb_status },
+	{ "expose", "open a port of the host in a running netfwd", verb_expose_help, verb_expose },
+	{ "unexpose", "close what expose opened", verb_unexpose_help, verb_unexpose },
+	{ "events", "what has happened, and with --follow what happens", verb_events_help,
+	  verb_events },
+	{ "reload", "have a running netfwd read its configuration again", verb_reload_help,
+	  verb_reload },
 	{ .name = NULL },
 };
 

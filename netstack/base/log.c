@@ -10,6 +10,8 @@
 
 static enum log_level max_level = LOG_LEVEL_WARN;
 static bool as_json;
+static log_observer_fn *observer;
+static void *observer_arg;
 
 static const char *const level_name[] = {
 	[LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warning", [LOG_LEVEL_INFO] = "info",
@@ -26,6 +28,12 @@ void log_set_json(bool enabled)
 	as_json = enabled;
 }
 
+void log_set_observer(log_observer_fn *fn, void *arg)
+{
+	observer = fn;
+	observer_arg = arg;
+}
+
 bool log_is_on(enum log_level level)
 {
 	return level <= max_level;
@@ -37,6 +45,7 @@ struct line {
 	char text[2048];
 	size_t len;
 	bool is_full;
+	bool is_json;
 };
 
 #define LINE_TAIL 3 /* a closing quote, a brace, the end of the line */
@@ -89,11 +98,12 @@ static void line_put_value(struct line *l, const char *s)
 		if (size == 0) {
 			unsigned int c = (uint8_t)*s++;
 
-			if (as_json && c >= 0x80)
+			if (l->is_json && c >= 0x80)
 				c = 0xfffd; /* not a character */
-			(void)snprintf(escape, sizeof(escape), as_json ? "\\u%04x" : "\\x%02x", c);
+			(void)snprintf(escape, sizeof(escape), l->is_json ? "\\u%04x" : "\\x%02x",
+				       c);
 			line_puts(l, escape);
-		} else if (as_json && (*s == '"' || *s == '\\')) {
+		} else if (l->is_json && (*s == '"' || *s == '\\')) {
 			line_put(l, (const char[]){ '\\', *s++ }, 2);
 		} else {
 			line_put(l, s, size);
@@ -132,15 +142,19 @@ static void line_start_json(struct line *l)
 
 static void line_end(struct line *l)
 {
-	if (as_json)
+	if (l->is_json)
 		l->text[l->len++] = '}';
+}
+
+static void line_print(struct line *l)
+{
 	l->text[l->len++] = '\n';
 	(void)fwrite(l->text, 1, l->len, stderr);
 }
 
 void log_at(enum log_level level, const char *fmt, ...)
 {
-	struct line l = { .len = 0 };
+	struct line l = { .is_json = as_json };
 	char message[1500];
 	va_list ap;
 
@@ -162,38 +176,53 @@ void log_at(enum log_level level, const char *fmt, ...)
 		line_put_value(&l, message);
 	}
 	line_end(&l);
+	line_print(&l);
+}
+
+static void line_put_event(struct line *l, const char *name, va_list ap)
+{
+	const char *key;
+
+	if (l->is_json) {
+		line_start_json(l);
+		line_put_json(l, "event", name);
+	} else {
+		line_puts(l, "netfwd: ");
+		line_puts(l, name);
+	}
+	while ((key = va_arg(ap, const char *)) != NULL) {
+		const char *value = va_arg(ap, const char *);
+
+		if (l->is_json) {
+			line_put_json(l, key, value);
+			continue;
+		}
+		line_puts(l, " ");
+		line_puts(l, key);
+		line_puts(l, "=");
+		line_put_value(l, value);
+	}
+	line_end(l);
 }
 
 void log_event(const char *name, ...)
 {
-	struct line l = { .len = 0 };
-	const char *key;
+	struct line shown = { .is_json = as_json }, observed = { .is_json = true };
 	va_list ap;
 
-	if (!as_json && !log_is_on(LOG_LEVEL_INFO))
-		return;
-	if (as_json) {
-		line_start_json(&l);
-		line_put_json(&l, "event", name);
-	} else {
-		line_puts(&l, "netfwd: ");
-		line_puts(&l, name);
+	if (as_json || log_is_on(LOG_LEVEL_INFO)) {
+		va_start(ap, name);
+		line_put_event(&shown, name, ap);
+		va_end(ap);
+		line_print(&shown);
 	}
-	va_start(ap, name);
-	while ((key = va_arg(ap, const char *)) != NULL) {
-		const char *value = va_arg(ap, const char *);
-
-		if (as_json) {
-			line_put_json(&l, key, value);
-			continue;
-		}
-		line_puts(&l, " ");
-		line_puts(&l, key);
-		line_puts(&l, "=");
-		line_put_value(&l, value);
+	if (observer) {
+		va_start(ap, name);
+		line_put_event(&observed, name, ap);
+		va_end(ap);
+		observed.text[observed.len] = '\0';
+		observer(observer_arg, observed.text);
 	}
-	va_end(ap);
-	line_end(&l);
 }
 
 bool log_limit_pass(struct log_limit *limit, enum log_level level)

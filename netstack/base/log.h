@@ -39,6 +39,11 @@ void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(pr
  * {"event":name,"key":"value",...}. Emitted only after the fact. */
 void log_event(const char *name, ...) __attribute__((sentinel));
 
+/* Gets every event, printed or not, as that JSON object, without a line end. At
+ * most one; NULL for none. */
+typedef void log_observer_fn(void *arg, const char *event);
+void log_set_observer(log_observer_fn *fn, void *arg);
+
 /* Per call site: at most LOG_BURST lines every LOG_WINDOW_S seconds; the
  * first line of the next window says how many were left out. */
 #define LOG_BURST 5

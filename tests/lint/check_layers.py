@@ -37,6 +37,7 @@ LIBRARIES = {
     r"uv\.h|uv/.*": r"netstack/base/loop\.c",
     r"(slirp/)?libslirp(-version)?\.h": r"netstack/slirp\.c",
     r"(lwip|netif)/.*|lwip_hooks\.h": r"(netstack|vendor)/lwip/.*",
+    r"microhttpd\.h": r"forwarder/http_server\.c",
     r"cyaml/.*|yaml\.h": r"forwarder/config_(parse|tree)\.[ch]",
     r"jansson\.h": r"forwarder/json\.c",
     r"cmocka\.h": r"tests/.*",

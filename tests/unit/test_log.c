@@ -301,11 +301,35 @@ static void what_is_not_printed_does_not_count(void **state)
 	assert_true(log_limit_pass(&limit, LOG_LEVEL_DEBUG));
 }
 
+static void keep_event(void *arg, const char *event)
+{
+	(void)snprintf(arg, 512, "%s", event);
+}
+
+static void an_observer_gets_every_event_as_json(void **state)
+{
+	char event[512] = "";
+
+	(void)state;
+	log_set_level(LOG_LEVEL_WARN);
+	log_set_observer(keep_event, event);
+	log_event("forwarding", "host", "127.0.0.1:80\n", NULL);
+	log_set_observer(NULL, NULL);
+	assert_string_equal(captured_stderr_text(), "");
+	assert_non_null(
+		strstr(event, "\"event\":\"forwarding\",\"host\":\"127.0.0.1:80\\u000a\"}"));
+
+	event[0] = '\0';
+	log_event("stopping", NULL);
+	assert_string_equal(event, "");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(an_observer_gets_every_event_as_json),
 		TEST(a_level_silences_those_below),
 		TEST(an_event_is_a_name_and_pairs),
 		TEST(control_characters_never_reach_a_terminal),

@@ -77,7 +77,7 @@ static void every_option_reaches_its_field(void **state)
 	parse_good(&c,
 		   "--netns c1 --ifname tap0 --forward tcp:8080:80 --forward=udp:[::1]:53:5353 "
 		   "--mtu 1500 --network 10.1.2.0/24 --no-host-loopback --pcap out.pcap "
-		   "-vv --verbose --log-json --ready-fd 7",
+		   "-vv --verbose --log-json --ready-fd 7 --control c.sock",
 		   &o);
 
 	assert_int_equal(o.link, OPTIONS_LINK_NETNS);
@@ -96,6 +96,7 @@ static void every_option_reaches_its_field(void **state)
 	assert_int_equal(o.verbosity, 3);
 	assert_true(o.log_json);
 	assert_int_equal(o.ready_fd, 7);
+	assert_string_equal(o.control_path, "c.sock");
 	options_deinit(&o);
 }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What users opened with `netfwd expose`: the source "control" of the publisher.
+ * And what all its sources publish, for `netfwd status`. */
+#include "forwarder/control.h"
+
+#define EXPOSED_SOURCE "control"
+
+struct exposed;
+struct publisher;
+
+/* The publisher outlives it. 0 or -ENOMEM. */
+int exposed_new(struct publisher *publisher, struct exposed **out);
+/* Closes all of it. Accepts NULL. */
+void exposed_free(struct exposed *exposed);
+
+/* For control_ops: all ports of the forward, or none and a line that says why.
+ * -EEXIST: exposed already; -EADDRINUSE: a port is taken, be it by another
+ * forward; -ENOSPC: too many; -EOPNOTSUPP: no such way yet; -ENOMEM. */
+int exposed_add(struct exposed *exposed, const struct control_forward *forward,
+		char error[static CONTROL_ERROR_SIZE]);
+/* -ENOENT: not exposed, or not like this (via does not matter). */
+int exposed_remove(struct exposed *exposed, const struct control_forward *forward,
+		   char error[static CONTROL_ERROR_SIZE]);
+
+/* Every publication of every source. */
+void exposed_list(struct publisher *publisher, struct control_status *s);
