@@ -10,8 +10,9 @@ static void emit(const char *name, const struct forward_route *route, const char
 	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE];
 
 	log_event(name, "protocol", forward_proto_name(route->proto), "host",
-		  endpoint_format(&route->host, host), "guest",
-		  endpoint_format(&route->guest, guest), error ? "error" : NULL, error, NULL);
+		  route->host_socket ? route->host_socket : endpoint_format(&route->host, host),
+		  "guest", endpoint_format(&route->guest, guest), error ? "error" : NULL, error,
+		  NULL);
 }
 
 void event_forwarding(const struct forward_route *route)
@@ -32,4 +33,9 @@ void event_stopping(const struct forward_route *route)
 void event_failed(const struct forward_route *route, const char *error)
 {
 	emit("failed", route, error);
+}
+
+void event_recovered(const struct forward_route *route)
+{
+	emit("recovered", route, NULL);
 }

@@ -10,6 +10,7 @@ struct forward_route {
 	enum forward_proto proto;
 	struct endpoint host;
 	struct endpoint guest;
+	const char *host_socket; /* a path instead of host; or NULL */
 };
 
 /* The host port is open; connections are accepted. */
@@ -20,3 +21,5 @@ void event_not_forwarding(const struct forward_route *route, const char *why);
 void event_stopping(const struct forward_route *route);
 /* The host port could not be opened. */
 void event_failed(const struct forward_route *route, const char *error);
+/* A host port that had failed could be opened after all; `forwarding` follows. */
+void event_recovered(const struct forward_route *route);

@@ -148,7 +148,9 @@ static int add_port(struct forwards *f, const struct forward_spec *spec, unsigne
 		return -ENOMEM;
 	}
 	forward->owner = f;
-	forward->route = (struct forward_route){ spec->proto, spec->host, spec->guest };
+	forward->route = (struct forward_route){ .proto = spec->proto,
+						 .host = spec->host,
+						 .guest = spec->guest };
 	forward->route.host.port = (uint16_t)(spec->host.port + i);
 	forward->route.guest.port = (uint16_t)(spec->guest.port + i);
 	if (ipaddr_is_any(&spec->guest.addr))

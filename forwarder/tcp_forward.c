@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/tcp_forward.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -17,6 +18,7 @@
 #include "netstack/relay.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
+#include "netstack/unix_socket.h"
 
 /* Connections taken in one round of the loop, so that a flood of them does not
  * hold up those that are open. */
@@ -27,15 +29,18 @@
 struct tcp_forward {
 	struct loop *loop;
 	struct endpoint host;
-	char name[ADDR_TEXT_SIZE]; /* of host, for logs */
+	struct unix_socket path;			    /* instead of host, when path.fd >= 0 */
+	char name[sizeof(((struct unix_socket *)0)->path)]; /* of either, for logs */
 	struct tcp_dialer dialer;
-	int fd;
+	int fd; /* path.fd, or our own */
 	struct watch *watch;
 	struct timer *resume;
 	bool is_short;		 /* out of descriptors or memory, and said so */
 	struct list connections; /* connection.node */
 	unsigned int n_connections;
 	struct tcp_forward_counters counters;
+	void (*drained)(void *arg); /* once retired */
+	void *drained_arg;
 };
 
 struct connection {
@@ -62,27 +67,47 @@ static int open_socket(struct tcp_forward *f, const struct endpoint *host)
 	if (f->fd < 0)
 		return f->fd;
 	r = listen_socket_address(f->fd, &f->host);
-	if (r < 0)
-		return r;
-	endpoint_format(&f->host, f->name);
-	r = timer_new(f->loop, on_resume, f, &f->resume);
-	if (r < 0)
-		return r;
-	return watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
+	if (r == 0)
+		endpoint_format(&f->host, f->name);
+	return r;
 }
 
-int tcp_forward_new(struct loop *loop, const struct endpoint *host, const struct tcp_dialer *dialer,
-		    struct tcp_forward **out)
+static int open_path(struct tcp_forward *f, const char *path)
+{
+	int r = unix_socket_bind(SOCK_STREAM, path, &f->path);
+
+	if (r < 0)
+		return r;
+	f->fd = f->path.fd;
+	memcpy(f->name, f->path.path, sizeof(f->name));
+	return 0;
+}
+
+static int watch_socket(struct tcp_forward *f)
+{
+	int r = timer_new(f->loop, on_resume, f, &f->resume);
+
+	return r < 0 ? r : watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
+}
+
+static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer *dialer)
 {
 	struct tcp_forward *f = calloc(1, sizeof(*f));
-	int r;
 
 	if (!f)
-		return -ENOMEM;
+		return NULL;
 	f->loop = loop;
 	f->dialer = *dialer;
+	f->fd = f->path.fd = -1;
 	list_init(&f->connections);
-	r = open_socket(f, host);
+	return f;
+}
+
+/* f is bound, or r says why not. */
+static int finish_new(struct tcp_forward *f, int r, struct tcp_forward **out)
+{
+	if (r == 0)
+		r = watch_socket(f);
 	if (r < 0) {
 		tcp_forward_free(f);
 		return r;
@@ -91,12 +116,55 @@ int tcp_forward_new(struct loop *loop, const struct endpoint *host, const struct
 	return 0;
 }
 
+int tcp_forward_new(struct loop *loop, const struct endpoint *host, const struct tcp_dialer *dialer,
+		    struct tcp_forward **out)
+{
+	struct tcp_forward *f = new_closed(loop, dialer);
+
+	return f ? finish_new(f, open_socket(f, host), out) : -ENOMEM;
+}
+
+int tcp_forward_new_unix(struct loop *loop, const char *path, const struct tcp_dialer *dialer,
+			 struct tcp_forward **out)
+{
+	struct tcp_forward *f = new_closed(loop, dialer);
+
+	return f ? finish_new(f, open_path(f, path), out) : -ENOMEM;
+}
+
+/* Without it nobody else can bind the port while we do not listen. */
+static void set_reuse(struct tcp_forward *f, int enabled)
+{
+	if (setsockopt(f->fd, SOL_SOCKET, SO_REUSEADDR, &enabled, sizeof(enabled)) < 0)
+		log_debug("tcp %s: SO_REUSEADDR: %s", f->name, strerror(errno));
+}
+
 int tcp_forward_start(struct tcp_forward *f)
 {
+	if (f->path.fd < 0)
+		set_reuse(f, 1);
 	if (listen(f->fd, SOMAXCONN) < 0)
 		return -errno;
 	watch_want(f->watch, LOOP_READ);
 	return 0;
+}
+
+/* Linux takes a listening socket back to the state after bind(2), in which it
+ * refuses and still holds its port. */
+void tcp_forward_pause(struct tcp_forward *f)
+{
+	watch_want(f->watch, 0);
+	timer_stop(f->resume);
+	(void)shutdown(f->fd, SHUT_RD);
+	set_reuse(f, 0);
+}
+
+void tcp_forward_retire(struct tcp_forward *f, void (*drained)(void *arg), void *arg)
+{
+	assert(f->n_connections > 0);
+	tcp_forward_stop(f);
+	f->drained = drained;
+	f->drained_arg = arg;
 }
 
 void tcp_forward_stop(struct tcp_forward *f)
@@ -105,7 +173,9 @@ void tcp_forward_stop(struct tcp_forward *f)
 	f->watch = NULL;
 	timer_free(f->resume);
 	f->resume = NULL;
-	if (f->fd >= 0)
+	if (f->path.fd >= 0)
+		unix_socket_close(&f->path);
+	else if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
 }
@@ -143,6 +213,20 @@ const struct tcp_forward_counters *tcp_forward_counters(const struct tcp_forward
 	return &f->counters;
 }
 
+void tcp_forward_bytes(const struct tcp_forward *f, uint64_t *to_guest, uint64_t *to_host)
+{
+	*to_guest = f->counters.to_guest_bytes;
+	*to_host = f->counters.to_host_bytes;
+	list_for_each(node, &f->connections) {
+		const struct connection *c = container_of(node, struct connection, node);
+
+		if (!c->relay)
+			continue;
+		*to_guest += relay_bytes(c->relay, RELAY_A_TO_B);
+		*to_host += relay_bytes(c->relay, RELAY_B_TO_A);
+	}
+}
+
 static void count_end(struct tcp_forward_counters *n, const struct relay_result *result)
 {
 	n->to_guest_bytes += result->a_to_b_bytes;
@@ -171,16 +255,19 @@ static const char *end_text(const struct relay_result *result)
 static void on_done(void *arg, const struct relay_result *result)
 {
 	struct connection *c = arg;
+	struct tcp_forward *f = c->forward;
 	char client[ADDR_TEXT_SIZE];
 
-	count_end(&c->forward->counters, result);
+	count_end(&f->counters, result);
 	log_debug("tcp %s: connection of %s %s%s%s; %" PRIu64 " bytes to the guest, %" PRIu64
 		  " back",
-		  c->forward->name, endpoint_format(&c->client, client), end_text(result),
+		  f->name, endpoint_format(&c->client, client), end_text(result),
 		  result->error ? ": " : "", result->error ? strerror(-result->error) : "",
 		  result->a_to_b_bytes, result->b_to_a_bytes);
 	c->relay = NULL; /* gone by itself */
 	connection_free(c);
+	if (f->drained && f->n_connections == 0)
+		f->drained(f->drained_arg); /* frees f */
 }
 
 /* Takes host. */

@@ -42,6 +42,7 @@ struct udp_forward {
 	int fd;
 	struct watch *watch;
 	struct client_share flows; /* flow.entry */
+	bool is_paused;
 	struct udp_forward_counters counters;
 };
 
@@ -351,7 +352,31 @@ int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
 
 void udp_forward_start(struct udp_forward *f)
 {
+	const struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+
+	if (f->is_paused && connect(f->fd, &nobody, sizeof(nobody)) < 0)
+		log_warn("udp %s: cannot go on: %s", f->name, strerror(errno));
+	f->is_paused = false;
 	watch_want(f->watch, LOOP_READ);
+}
+
+/* Connected to itself, the socket has no other peer: the kernel answers
+ * everybody that the port is unreachable. */
+void udp_forward_pause(struct udp_forward *f)
+{
+	struct sockaddr_storage sa;
+	struct endpoint self = f->host;
+	socklen_t len;
+
+	if (ipaddr_is_any(&self.addr))
+		self.addr = ipaddr_is_v4(&self.addr) ? IPADDR_V4(127, 0, 0, 1) :
+						       (struct ipaddr){ { [15] = 1 } };
+	len = endpoint_to_sockaddr(&self, &sa);
+	if (connect(f->fd, (struct sockaddr *)&sa, len) < 0)
+		log_debug("udp %s: cannot pause: %s", f->name, strerror(errno));
+	else
+		f->is_paused = true;
+	watch_want(f->watch, 0);
 }
 
 void udp_forward_free(struct udp_forward *f)

@@ -52,6 +52,8 @@ struct udp_forward_counters {
 int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
 		    const struct udp_dialer *dialer, struct udp_forward **out);
 void udp_forward_start(struct udp_forward *f);
+/* The port stays ours, and whoever sends is refused; start goes on. */
+void udp_forward_pause(struct udp_forward *f);
 void udp_forward_free(struct udp_forward *f); /* accepts NULL */
 
 /* The endpoint that is bound, with the port that was chosen for 0. */

@@ -292,3 +292,8 @@ void relay_free(struct relay *r)
 	r->b->ops->reset(r->b);
 	destroy(r);
 }
+
+uint64_t relay_bytes(const struct relay *relay, enum relay_direction direction)
+{
+	return direction == RELAY_A_TO_B ? relay->a_to_b.bytes : relay->b_to_a.bytes;
+}

@@ -32,3 +32,7 @@ int relay_new(struct loop *loop, struct stream *const ends[2], relay_done_fn *do
 	      struct relay **out);
 /* Resets both streams, without calling done. Accepts NULL. */
 void relay_free(struct relay *relay);
+
+/* What has been carried so far. */
+enum relay_direction { RELAY_A_TO_B, RELAY_B_TO_A };
+uint64_t relay_bytes(const struct relay *relay, enum relay_direction direction);

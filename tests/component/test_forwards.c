@@ -58,6 +58,11 @@ void event_failed(const struct forward_route *route, const char *error)
 	note("failed", route);
 }
 
+void event_recovered(const struct forward_route *route)
+{
+	note("recovered", route);
+}
+
 int stack_dial_tcp(struct stack *stack, const struct endpoint *guest, struct stream **out)
 {
 	(void)stack;
