@@ -5,11 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -27,6 +29,7 @@
 struct report {
 	int error; /* -errno */
 	bool has_vnet, has_ipv6;
+	uint16_t ephemeral_first, ephemeral_last;
 	char step[NETNS_STEP_SIZE];
 };
 
@@ -198,16 +201,70 @@ static int send_report(int sock, const struct report *r, int fd)
 	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? 1 : 0;
 }
 
-static int run_child(int sock, const struct tap_config *config)
+static int make_tap(const void *arg, struct report *r)
+{
+	const struct tap_config *config = arg;
+	int fd = create_tap(config->ifname, r);
+
+	if (fd >= 0)
+		(void)configure(config, r);
+	return fd;
+}
+
+/* Of this namespace, by a file that shows that of whoever reads it. */
+static int read_ephemeral_range(struct report *r)
+{
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+	unsigned long first, last;
+	char line[64] = "", *end;
+
+	if (!file)
+		return -errno;
+	if (!fgets(line, sizeof(line), file))
+		line[0] = '\0';
+	(void)fclose(file);
+	first = strtoul(line, &end, 10);
+	last = strtoul(end, NULL, 10);
+	if (first == 0 || last < first || last > UINT16_MAX)
+		return -EPROTO;
+	r->ephemeral_first = (uint16_t)first;
+	r->ephemeral_last = (uint16_t)last;
+	return 0;
+}
+
+static int make_diag(const void *arg, struct report *r)
+{
+	const struct sockaddr_nl address = { .nl_family = AF_NETLINK,
+					     .nl_groups = *(const uint32_t *)arg };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	int e;
+
+	if (fd < 0)
+		return failed(r, -errno, "open sock_diag");
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return failed(r, -errno, "subscribe to sock_diag");
+	e = read_ephemeral_range(r);
+	if (e < 0)
+		return failed(r, e, "read ip_local_port_range");
+	return fd;
+}
+
+/* Makes a descriptor, or calls failed(). */
+typedef int make_fn(const void *arg, struct report *r);
+
+struct job {
+	const char *netns;
+	make_fn *make;
+	const void *arg;
+};
+
+static int run_child(int sock, const struct job *job)
 {
 	struct report r = { 0 };
 	int fd = -1;
 
-	if (enter(config->netns, &r) == 0) {
-		fd = create_tap(config->ifname, &r);
-		if (fd >= 0)
-			(void)configure(config, &r);
-	}
+	if (enter(job->netns, &r) == 0)
+		fd = job->make(job->arg, &r);
 	return send_report(sock, &r, fd);
 }
 
@@ -252,28 +309,50 @@ static pid_t fork_blocked(void)
 	return child;
 }
 
-int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
-		   char step[static NETNS_STEP_SIZE])
+/* 0 or -errno, as in the report. */
+static int run_job(const struct job *job, struct report *r, int *fd)
 {
-	struct report r = { 0 };
 	int ends[2], status;
 	pid_t child;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -errno;
+		return failed(r, -errno, "make a socket pair");
 	child = fork_blocked();
 	if (child == 0)
-		_exit(run_child(ends[1], config));
+		_exit(run_child(ends[1], job));
 	close(ends[1]);
 	if (child < 0)
-		(void)failed(&r, -errno, "start a child process");
+		(void)failed(r, -errno, "start a child process");
 	else
-		(void)receive_report(ends[0], &r, &out->fd);
+		(void)receive_report(ends[0], r, fd);
 	close(ends[0]);
 	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
+	return r->error;
+}
+
+int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
+		   char step[static NETNS_STEP_SIZE])
+{
+	const struct job job = { config->netns, make_tap, config };
+	struct report r = { 0 };
+
+	(void)run_job(&job, &r, &out->fd);
 	memcpy(step, r.step, NETNS_STEP_SIZE);
 	out->has_vnet = r.has_vnet;
 	out->has_ipv6 = r.has_ipv6;
+	return r.error;
+}
+
+int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
+		    char step[static NETNS_STEP_SIZE])
+{
+	const struct job job = { netns, make_diag, &groups };
+	struct report r = { 0 };
+
+	(void)run_job(&job, &r, &out->fd);
+	memcpy(step, r.step, NETNS_STEP_SIZE);
+	out->ephemeral_first = r.ephemeral_first;
+	out->ephemeral_last = r.ephemeral_last;
 	return r.error;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* A TAP interface made inside another network namespace: by a short-lived child
- * that enters the namespace, so that this process never leaves its own. */
+/* What has to be made inside another network namespace, a TAP interface or a
+ * socket: by a short-lived child that enters the namespace, so that this process
+ * never leaves its own. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,3 +29,13 @@ struct netns_tap {
 #define NETNS_STEP_SIZE 96
 int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 		   char step[static NETNS_STEP_SIZE]);
+
+/* A sock_diag(7) socket, which goes on to see the namespace it was made in. */
+struct netns_diag {
+	int fd;					  /* non-blocking */
+	uint16_t ephemeral_first, ephemeral_last; /* ip_local_port_range */
+};
+
+/* With `groups` (bits 1 << (SKNLGRP_... - 1)) bound to them. Errors as above. */
+int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
+		    char step[static NETNS_STEP_SIZE]);
