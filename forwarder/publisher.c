@@ -88,7 +88,7 @@ static void copy_text(char *to, size_t size, const char *from)
 	(void)snprintf(to, size, "%s", from);
 }
 
-/* Nothing but the fields, so that equal ones are equal as bytes. */
+/* Nothing but the fields, so that equal ones have equal hashes. */
 static void publication_copy(struct publication *to, const struct publication *from)
 {
 	memset(to, 0, sizeof(*to));
@@ -109,6 +109,15 @@ static void publication_copy(struct publication *to, const struct publication *f
 	to->rule_index = from->rule_index;
 }
 
+static bool publication_equal(const struct publication *a, const struct publication *b)
+{
+	return a->proto == b->proto && endpoint_equal(&a->host, &b->host) &&
+	       strcmp(a->host_socket, b->host_socket) == 0 && a->has_also == b->has_also &&
+	       endpoint_equal(&a->guest, &b->guest) && strcmp(a->guest_name, b->guest_name) == 0 &&
+	       a->is_static == b->is_static && a->via == b->via &&
+	       a->rule_origin == b->rule_origin && a->rule_index == b->rule_index;
+}
+
 static struct list *bucket_of(struct source *s, const struct publication *p)
 {
 	return &s->buckets[hash_bytes(p, sizeof(*p)) % N_BUCKETS];
@@ -119,7 +128,7 @@ static struct entry *entry_find(struct source *s, const struct publication *p)
 	list_for_each(node, bucket_of(s, p)) {
 		struct entry *e = container_of(node, struct entry, in_bucket);
 
-		if (memcmp(&e->claim.publication, p, sizeof(*p)) == 0)
+		if (publication_equal(&e->claim.publication, p))
 			return e;
 	}
 	return NULL;
