@@ -144,7 +144,7 @@ int outlets_add(struct outlets *all, struct claim *claim)
 		r = outlet_new(all, &wanted, &o);
 	if (!t && r == 0)
 		r = tenant_new(o, &wanted, &t);
-	if (r < 0) {
+	if (!t) {
 		if (o && list_empty(&o->tenants))
 			outlet_free(o);
 		return r;
