@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+#   host, in a network of its own               guest, another network namespace
+#   client ── 127.0.0.1:P, [::1]:P ── netfwd ══ TAP ══ eth0 ── *:P  (sockets of this test)
+"""What a namespace guest listens on appears on the host, and goes with it."""
+import concurrent.futures
+import contextlib
+import ctypes
+import os
+import pathlib
+import socket
+import statistics
+import time
+import unittest
+
+import paths  # noqa: F401
+import harness
+
+CLONE_NEWNET = 0x40000000
+PATIENCE = 20  # seconds, of a busy machine
+PROMISE = 0.1  # seconds, from listen() to reachable and from close() to refused
+PORT = 8080  # below those that the kernel gives to clients; this network is the test's own
+SAMPLES = 25
+POLL = 0.002
+
+CONFIG = """\
+portForwardTypes: {any: direct}
+"""
+
+
+class Inside:
+    """Sockets in a guest's namespace, made by a thread that has entered it."""
+
+    def __init__(self, guest):
+        self.thread = concurrent.futures.ThreadPoolExecutor(1, initializer=self.enter,
+                                                            initargs=(guest.name,))
+
+    @staticmethod
+    def enter(name):
+        with open(f"/run/netns/{name}", "rb") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) < 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    @staticmethod
+    def open(address, port, kind):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.settimeout(PATIENCE)
+        sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen(16)
+        return sock
+
+    def listen(self, address, port, kind=socket.SOCK_STREAM):
+        return self.thread.submit(self.open, address, port, kind).result(PATIENCE)
+
+    def close(self):
+        self.thread.shutdown()
+
+
+def connect(port, host="127.0.0.1"):
+    return socket.create_connection((host, port), PATIENCE)
+
+
+def is_reachable(port, host="127.0.0.1"):
+    try:
+        connect(port, host).close()
+    except ConnectionError:  # reset: it went while this one was being accepted
+        return False
+    return True
+
+
+def seconds_until(condition, what):
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > PATIENCE:
+            raise TimeoutError(f"gave up waiting for {what}")
+        time.sleep(POLL)
+    return time.monotonic() - start
+
+
+def wait_reachable(port, host="127.0.0.1"):
+    return seconds_until(lambda: is_reachable(port, host), f"{host}:{port} to be served")
+
+
+def wait_refused(port, host="127.0.0.1"):
+    return seconds_until(lambda: not is_reachable(port, host), f"{host}:{port} to be refused")
+
+
+class Pair:
+    """A connection through netfwd: the client's end, and the guest's."""
+
+    def __init__(self, listener, port, host="127.0.0.1"):
+        self.client = connect(port, host)
+        self.client.sendall(b"hello")
+        try:
+            self.guest = self.accept(listener)
+        except OSError:
+            self.client.close()
+            raise
+
+    @staticmethod
+    def accept(listener):
+        while True:  # what is_reachable() left in the backlog comes first
+            guest, _ = listener.accept()
+            guest.settimeout(PATIENCE)
+            with contextlib.suppress(ConnectionError):
+                if guest.recv(5) == b"hello":
+                    return guest
+            guest.close()
+
+    def check(self):
+        for source, sink in ((self.client, self.guest), (self.guest, self.client)):
+            source.sendall(b"ping")
+            if sink.recv(4, socket.MSG_WAITALL) != b"ping":
+                raise RuntimeError("the connection has ended")
+
+    def close(self):
+        self.client.close()
+        self.guest.close()
+
+
+class Follow(unittest.TestCase):
+    config = CONFIG
+
+    def setUp(self):
+        self.guest = harness.NamespaceGuest("follow")
+        self.addCleanup(self.guest.remove)
+        self.inside = Inside(self.guest)
+        self.addCleanup(self.inside.close)
+        self.config_path = pathlib.Path(harness.new_path("yaml"))
+        self.config_path.write_text(self.config)
+        self.netfwd = harness.Netfwd.start(f"--config={self.config_path}",
+                                           f"--netns={self.guest.name}", "-v")
+        self.addCleanup(self.netfwd.stop)
+        self.port = PORT
+
+    def listen(self, address="0.0.0.0", port=None, kind=socket.SOCK_STREAM):
+        listener = self.inside.listen(address, port or self.port, kind)
+        self.addCleanup(listener.close)
+        return listener
+
+    def pair(self, listener, host="127.0.0.1"):
+        pair = Pair(listener, self.port, host)
+        self.addCleanup(pair.close)
+        return pair
+
+    def test_listeners_come_and_go_at_once(self):
+        came, went = [], []
+        for _ in range(SAMPLES):
+            listener = self.listen()
+            came.append(wait_reachable(self.port))
+            listener.close()
+            went.append(wait_refused(self.port))
+        print(f"appeared within {max(came) * 1000:.0f} ms, vanished within {max(went) * 1000:.0f}")
+        # Of most, not all: the machine that tests may be busy for a moment.
+        self.assertLess(statistics.median(came), PROMISE)
+        self.assertLess(statistics.median(went), PROMISE)
+
+    def test_both_loopbacks_are_served(self):
+        for address in ("0.0.0.0", "::"):
+            with self.subTest(address):
+                listener = self.listen(address)
+                for host in ("127.0.0.1", "::1"):
+                    wait_reachable(self.port, host)
+                    self.pair(listener, host).check()
+                listener.close()
+                wait_refused(self.port)
+
+    def first_sender(self, client, server):
+        """Sends until something arrives: the first datagram may be lost to ARP."""
+        server.settimeout(PROMISE)
+        for _ in range(int(PATIENCE / PROMISE)):
+            client.send(b"ping")
+            with contextlib.suppress(TimeoutError):
+                sender = server.recvfrom(16)[1]
+                server.settimeout(PATIENCE)
+                return sender
+        raise TimeoutError("no datagram arrived")
+
+    def pair_eventually(self, listener):
+        """A client that comes before netfwd has seen a change is reset."""
+        listener.settimeout(5 * PROMISE)
+        for _ in range(int(PATIENCE / PROMISE)):
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                return self.pair(listener)
+        raise TimeoutError("no connection arrived")
+
+    def test_both_halves_of_a_published_port_are_one(self):
+        first = self.listen("0.0.0.0")
+        wait_reachable(self.port)
+        pair = self.pair(first)
+        second = self.listen("::")
+        first.close()
+        self.pair_eventually(second).check()
+        pair.check()
+        self.assertEqual(self.netfwd.log().count("forwarding protocol=tcp"), 1)
+        second.close()
+        wait_refused(self.port)
+
+    def test_a_restart_keeps_the_port_and_connections(self):
+        listener = self.listen()
+        wait_reachable(self.port)
+        pair = self.pair(listener)
+        for _ in range(10):
+            listener.close()
+            listener = self.listen()
+            wait_reachable(self.port)
+            pair.check()
+        self.assertNotIn("stopping ", self.netfwd.log())
+
+    def test_five_hundred_restarts_lose_nothing(self):
+        for _ in range(500):
+            listener = self.listen()
+            wait_reachable(self.port)
+            listener.close()
+        wait_refused(self.port)
+
+    def test_a_busy_port_is_served_once_it_is_free(self):
+        with socket.create_server(("127.0.0.1", self.port)):
+            listener = self.listen()
+            self.netfwd.wait_log("failed protocol=tcp", PATIENCE)
+        self.netfwd.wait_log("recovered protocol=tcp", PATIENCE)
+        self.pair(listener).check()
+
+    def test_udp_is_followed(self):
+        server = self.listen(kind=socket.SOCK_DGRAM)
+        self.netfwd.wait_log("forwarding protocol=udp", PATIENCE)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect(("127.0.0.1", self.port))
+            sender = self.first_sender(client, server)
+            server.connect(sender)  # as iperf3 and QUIC servers do
+            server.send(b"pong")
+            self.assertEqual(client.recv(16), b"pong")
+            time.sleep(5 * PROMISE)  # netfwd has looked, and more than its grace is over
+            client.send(b"again")
+            while server.recv(16) != b"again":
+                pass
+        self.assertNotIn("stopping ", self.netfwd.log())
+        server.close()
+        self.netfwd.wait_log("stopping protocol=udp", PATIENCE)
+
+    def test_udp_clients_of_the_guest_are_not_published(self):
+        client = self.inside.thread.submit(self.inside.open, "0.0.0.0", 0,
+                                           socket.SOCK_DGRAM).result(PATIENCE)
+        self.addCleanup(client.close)
+        self.listen()
+        wait_reachable(self.port)  # by then it has looked
+        self.assertNotIn("protocol=udp", self.netfwd.log())
+
+    def test_watching_costs_little(self):
+        def seconds():
+            fields = pathlib.Path(f"/proc/{self.netfwd.pid}/stat").read_text().split()
+            return sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
+
+        before = seconds()
+        time.sleep(5)
+        print(f"{(seconds() - before) / 5:.1%} of a core, with nothing to do")
+
+
+if __name__ == "__main__":
+    harness.main()
