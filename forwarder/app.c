@@ -12,9 +12,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "forwarder/app_control.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
+#include "forwarder/policy.h"
+#include "forwarder/port_watch_netns.h"
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
@@ -31,6 +34,9 @@ struct app {
 	struct loop *loop;
 	struct stack *stack;
 	struct forwards *forwards;
+	struct policy *policy;
+	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
+	struct app_control *control;
 	struct qemu *qemu;
 	bool is_qemu_running;
 	bool is_stopping;
@@ -186,14 +192,18 @@ static int set_up_signals(struct app *app)
 
 static int set_up_base(struct app *app)
 {
+	struct policy_setup policy = { .network = &app->config, .options = &app->options };
 	int r = loop_new(&app->loop);
 
 	if (r == 0)
 		r = set_up_signals(app);
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
+	policy.stack = app->stack;
 	if (r == 0)
 		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
+	if (r == 0)
+		r = policy_new(app->loop, &policy, &app->policy);
 	if (r < 0)
 		log_error("cannot start: %s", strerror(-r));
 	return r;
@@ -219,9 +229,56 @@ static int set_up(struct app *app)
 	return result;
 }
 
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
+
+	if (!listeners) {
+		log_error("no memory for what the guest listens on");
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
+	policy_set_listeners(app->policy, listeners, n);
+	free(listeners);
+}
+
+/* A namespace's ports are followed when there are rules for them. */
+static int start_watch(struct app *app)
+{
+	const struct port_watch_netns_config config = {
+		.netns = app->options.netns,
+		.changed = on_listeners,
+		.arg = app,
+	};
+
+	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
+		return 0;
+	return port_watch_netns_new(app->loop, &config, &app->watch);
+}
+
+static int start_control(struct app *app)
+{
+	const struct app_control_setup setup = {
+		.stack = app->stack,
+		.policy = app->policy,
+		.options = &app->options,
+	};
+
+	return app_control_new(app->loop, &setup, &app->control);
+}
+
 static int start(struct app *app)
 {
 	int r = forwards_start(app->forwards);
+
+	if (r == 0)
+		r = start_control(app);
+	if (r == 0)
+		r = policy_start(app->policy);
+	if (r == 0)
+		r = start_watch(app);
 
 	if (r < 0 || !app->qemu)
 		return r;
@@ -255,6 +312,9 @@ static void log_counter(void *arg, const char *name, uint64_t value)
 static void tear_down(struct app *app)
 {
 	qemu_free(app->qemu);
+	port_watch_netns_free(app->watch);
+	app_control_free(app->control);
+	policy_free(app->policy);
 	forwards_free(app->forwards);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);

@@ -50,7 +50,7 @@ int control_socket_open(struct loop *loop, const char *path, const struct contro
 	*out = NULL;
 	r = control_new(loop, path, ops, out);
 	if (r == -EADDRINUSE && is_default) {
-		log_warn("no control socket: another netfwd serves %s; give this one its own "
+		log_info("no control socket: another netfwd serves %s; give this one its own "
 			 "with --control PATH",
 			 path);
 		return 0;

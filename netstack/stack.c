@@ -328,6 +328,22 @@ int stack_udp_open(struct stack *s, const struct endpoint *guest,
 	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
+static void add_traffic(void *arg, const struct link *link)
+{
+	struct stack_traffic *t = arg;
+
+	t->to_guest_bytes += link->counters.tx_bytes;
+	t->to_host_bytes += link->counters.rx_bytes;
+}
+
+struct stack_traffic stack_traffic(const struct stack *s)
+{
+	struct stack_traffic t = { .is_connected = segment_is_up(s->segment) };
+
+	segment_for_each(s->segment, add_traffic, &t);
+	return t;
+}
+
 struct counter_sink {
 	stack_counter_fn *fn;
 	void *arg;

@@ -42,6 +42,13 @@ int stack_dial_tcp(struct stack *stack, const struct endpoint *guest, struct str
 int stack_udp_open(struct stack *stack, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
 
+/* What passes between guests and the host, all links together. */
+struct stack_traffic {
+	bool is_connected;			/* a guest is, on any link */
+	uint64_t to_guest_bytes, to_host_bytes; /* of frames, since the start */
+};
+struct stack_traffic stack_traffic(const struct stack *stack);
+
 /* All counters that are not zero, one per call, links' first. */
 typedef void stack_counter_fn(void *arg, const char *name, uint64_t value);
 void stack_counters(struct stack *stack, stack_counter_fn *fn, void *arg);

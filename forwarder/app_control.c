@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/app_control.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "forwarder/config_env.h"
+#include "forwarder/control.h"
+#include "forwarder/control_socket.h"
+#include "forwarder/exposed.h"
+#include "forwarder/options.h"
+#include "forwarder/policy.h"
+#include "netstack/base/log.h"
+#include "netstack/stack.h"
+
+#define GUEST_NAME "default" /* the only one, so far */
+
+struct app_control {
+	struct app_control_setup setup;
+	struct control *control; /* NULL: another netfwd has the default socket */
+	struct exposed *exposed;
+	struct config *reloaded; /* in force since the last reload, or NULL */
+};
+
+static const char *link_name(const struct options *o)
+{
+	static const char *const names[] = {
+		[OPTIONS_LINK_USER] = "stream", [OPTIONS_LINK_STREAM] = "stream",
+		[OPTIONS_LINK_DGRAM] = "dgram", [OPTIONS_LINK_FD] = "fd",
+		[OPTIONS_LINK_NETNS] = "netns", [OPTIONS_LINK_QEMU] = "qemu",
+	};
+
+	return names[o->link];
+}
+
+static void list_guests(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+	const struct options *o = c->setup.options;
+	struct stack_traffic traffic = stack_traffic(c->setup.stack);
+	const struct control_guest guest = {
+		.name = GUEST_NAME,
+		.link = link_name(o),
+		.path = o->link == OPTIONS_LINK_NETNS ? o->netns : o->link_path,
+		.is_connected = traffic.is_connected,
+		.bytes_to_guest = traffic.to_guest_bytes,
+		.bytes_to_host = traffic.to_host_bytes,
+	};
+
+	control_status_guest(s, &guest);
+}
+
+static void list_forwards(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+
+	exposed_list(policy_publisher(c->setup.policy), s);
+}
+
+static void add_counter(void *arg, const char *name, uint64_t value)
+{
+	control_status_counter(arg, name, value);
+}
+
+static void list_counters(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+
+	stack_counters(c->setup.stack, add_counter, s);
+}
+
+static int expose(void *arg, const struct control_forward *forward, char *error)
+{
+	const struct app_control *c = arg;
+
+	return exposed_add(c->exposed, forward, error);
+}
+
+static int unexpose(void *arg, const struct control_forward *forward, char *error)
+{
+	const struct app_control *c = arg;
+
+	return exposed_remove(c->exposed, forward, error);
+}
+
+static int report(void *arg, const char *guest, const struct control_report *r, char *error)
+{
+	const struct app_control *c = arg;
+	int result;
+
+	if (strcmp(guest, GUEST_NAME) != 0) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE, "no guest \"%s\"; there is \"%s\"", guest,
+			       GUEST_NAME);
+		return -ENOENT;
+	}
+	result = policy_change_listeners(c->setup.policy, r->listeners, r->n_added,
+					 r->listeners + r->n_added, r->n_removed);
+	if (result < 0)
+		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s", strerror(-result));
+	return result;
+}
+
+static int reload(void *arg, char *error)
+{
+	struct app_control *c = arg;
+	const char *path = c->setup.options->config_path;
+	struct config *config;
+	int r;
+
+	if (!path) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE,
+			       "this netfwd was started without --config");
+		return -EINVAL;
+	}
+	r = config_env_read(path, &config);
+	if (r == 0)
+		r = policy_use(c->setup.policy, config);
+	if (r < 0) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE,
+			       "%s: not loaded, the old rules stay; `netfwd check --config %s` "
+			       "says what is wrong",
+			       path, path);
+		return -EINVAL;
+	}
+	config_free(c->reloaded);
+	c->reloaded = config;
+	log_info("%s was loaded again", path);
+	return 0;
+}
+
+int app_control_new(struct loop *loop, const struct app_control_setup *setup,
+		    struct app_control **out)
+{
+	struct app_control *c = calloc(1, sizeof(*c));
+	const struct control_ops ops = {
+		.list_guests = list_guests,
+		.list_forwards = list_forwards,
+		.list_counters = list_counters,
+		.expose = expose,
+		.unexpose = unexpose,
+		.report = report,
+		.reload = reload,
+		.arg = c,
+	};
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->setup = *setup;
+	r = exposed_new(policy_publisher(setup->policy), &c->exposed);
+	if (r == 0)
+		r = control_socket_open(loop, setup->options->control_path, &ops, &c->control);
+	if (r < 0) {
+		app_control_free(c);
+		return r;
+	}
+	*out = c;
+	return 0;
+}
+
+void app_control_free(struct app_control *c)
+{
+	if (!c)
+		return;
+	control_free(c->control);
+	exposed_free(c->exposed);
+	config_free(c->reloaded);
+	free(c);
+}

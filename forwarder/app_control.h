@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What the control socket can ask of a running netfwd: the ops of control.h over
+ * the stack, the policy and what was exposed. */
+struct app_control;
+struct loop;
+struct options;
+struct policy;
+struct stack;
+
+/* All outlive it. */
+struct app_control_setup {
+	struct stack *stack;
+	struct policy *policy;
+	const struct options *options;
+};
+
+/* Opens the socket. 0 or -errno, logged. */
+int app_control_new(struct loop *loop, const struct app_control_setup *setup,
+		    struct app_control **out);
+void app_control_free(struct app_control *control); /* accepts NULL */

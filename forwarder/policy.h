@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* The rules at work: what the guest listens on and the rules are put together by
+ * rule_decide(), and what comes out is handed to the publisher as a whole. Static
+ * rules are published from the start.
+ *
+ * Sources of the publisher: "config" (static rules) and "guest:default" (what the
+ * guest's listeners come to). `expose` has its own, exposed.h. */
+#include <stddef.h>
+
+#include "forwarder/config.h"
+#include "forwarder/options.h"
+#include "forwarder/rule.h"
+
+struct loop;
+struct policy;
+struct publisher;
+struct stack;
+struct stack_config;
+
+struct policy_setup {
+	struct stack *stack;
+	const struct stack_config *network; /* stack's */
+	const struct options *options;	    /* outlives the policy */
+};
+
+/* 0 or -ENOMEM. Publishes nothing before policy_start(). */
+int policy_new(struct loop *loop, const struct policy_setup *setup, struct policy **out);
+void policy_free(struct policy *policy); /* accepts NULL */
+/* 0; -errno, logged, when a static forward cannot be had: netfwd does not start. */
+int policy_start(struct policy *policy);
+
+/* All that the guest listens on. */
+void policy_set_listeners(struct policy *policy, const struct rule_listener *listeners, size_t n);
+/* What has changed: the removals come first. 0, or -ENOSPC for more than
+ * POLICY_MAX_LISTENERS, with nothing changed. */
+#define POLICY_MAX_LISTENERS 100000U
+int policy_change_listeners(struct policy *policy, const struct rule_listener *added,
+			    size_t n_added, const struct rule_listener *removed, size_t n_removed);
+/* Other rules from now on; config stays the caller's and must live until the
+ * next one. 0 or -ENOMEM, with the old ones in force. */
+int policy_use(struct policy *policy, const struct config *config);
+
+struct publisher *policy_publisher(struct policy *policy);

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+#   host, in a network of its own                         guest, another network namespace
+#   client ── 127.0.0.1:P ─┐
+#                        netfwd ══ TAP ══ eth0 ── *:7000, peer server
+#   netfwd VERB ── control socket ─┘
+"""A running netfwd is asked and told, by its verbs."""
+import json
+import pathlib
+import subprocess
+import unittest
+
+import paths  # noqa: F401
+import harness
+import peer
+
+GUEST_PORT = 7000
+CONFIG = "portForwardTypes: {any: direct}\n"
+
+
+class Control(unittest.TestCase):
+    def setUp(self):
+        self.guest = harness.NamespaceGuest("asked")
+        self.addCleanup(self.guest.remove)
+        self.guest.start_peer(GUEST_PORT)
+        self.control = harness.new_path("sock")
+        self.config = pathlib.Path(harness.new_path("yaml"))
+        self.config.write_text(CONFIG)
+        self.netfwd = harness.Netfwd.start(f"--netns={self.guest.name}", "-v",
+                                           f"--config={self.config}",
+                                           f"--control={self.control}")
+        self.addCleanup(self.netfwd.stop)
+
+    def run_verb(self, verb, *arguments):
+        return subprocess.run([harness.Netfwd.binary(), verb, f"--socket={self.control}",
+                               *arguments],
+                              capture_output=True, text=True, timeout=20, check=False)
+
+    def verb(self, verb, *arguments):
+        done = self.run_verb(verb, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def answers(self, port):
+        result = peer.run_check("upload", "127.0.0.1", port, 1000)
+        return result["answer"] == result.get("expected")
+
+    def status(self):
+        return json.loads(self.verb("status", "--json"))
+
+    def test_status_names_the_guest_and_its_forwards(self):
+        status = self.status()
+        self.assertTrue(status["guests"][0]["connected"], status)
+        text = self.verb("status")
+        self.assertIn("netns", text)
+
+    def test_expose_and_unexpose(self):
+        port = harness.free_port()
+        self.verb("expose", f"tcp:127.0.0.1:{port}:{GUEST_PORT}")
+        self.assertTrue(self.answers(port))
+        self.assertIn(str(port), self.verb("status"))
+
+        self.verb("unexpose", f"tcp:127.0.0.1:{port}:{GUEST_PORT}")
+
+        self.assertEqual(peer.run_check("fate", "127.0.0.1", port)["answer"], "ECONNREFUSED")
+        self.assertNotEqual(self.run_verb("unexpose",
+                                          f"tcp:127.0.0.1:{port}:{GUEST_PORT}").returncode, 0)
+
+    def test_reported_listeners_are_forwarded_by_the_rules(self):
+        before = self.status()
+        port = harness.free_port()
+        body = {"added": [{"protocol": "tcp", "ip": "0.0.0.0", "port": port}]}
+        self.post("/v1/guests/default/listeners", body, 200)
+        self.assertEqual(len(self.status()["forwards"]), len(before["forwards"]) + 1)
+        self.post("/v1/guests/default/listeners", {"removed": body["added"]}, 200)
+        self.assertEqual(len(self.status()["forwards"]), len(before["forwards"]))
+        self.post("/v1/guests/nobody/listeners", body, 404)
+        self.post("/v1/guests/default/listeners",
+                  {"added": [{"protocol": "TCP", "ip": "0.0.0.0", "port": port}]}, 400)
+
+    def post(self, path, body, expected):
+        done = subprocess.run(["curl", "--silent", "--max-time", "10", "--unix-socket",
+                               self.control, "--output", "/dev/null", "--write-out",
+                               "%{http_code}", "--data", json.dumps(body),
+                               f"http://netfwd{path}"],
+                              capture_output=True, text=True, timeout=20, check=True)
+        self.assertEqual(done.stdout, str(expected), f"{path} {body}")
+
+    def test_reload_changes_the_rules_and_keeps_them_when_it_fails(self):
+        port = harness.free_port()
+        self.config.write_text(CONFIG + "portForwards:\n"
+                               f"- {{guestPort: {GUEST_PORT}, hostPort: {port}, static: true}}\n")
+        self.verb("reload")
+        self.assertTrue(self.answers(port))
+
+        self.config.write_text("portForwards: nonsense\n")
+        self.assertNotEqual(self.run_verb("reload").returncode, 0)
+
+        self.assertTrue(self.answers(port))
+
+    def test_events_tell_what_happened(self):
+        port = harness.free_port()
+        self.verb("expose", f"tcp:127.0.0.1:{port}:{GUEST_PORT}")
+        self.assertIn(str(port), self.verb("events"))
+
+    def test_nobody_there(self):
+        done = subprocess.run([harness.Netfwd.binary(), "status", "--socket=/nowhere.sock"],
+                              capture_output=True, text=True, timeout=20, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("/nowhere.sock", done.stderr)
+
+
+if __name__ == "__main__":
+    harness.main()
