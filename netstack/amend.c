@@ -94,12 +94,14 @@ static void hide_loopback(uint8_t *bytes, size_t len, const struct amend_config 
 	uint8_t *ip = bytes + ETH_HEADER_SIZE;
 	uint16_t sum = 0;
 
-	if (len >= ETH_HEADER_SIZE + 20 && ip[0] == 0x45 && ip[12] == 127) {
+	if (len >= ETH_HEADER_SIZE + 20 && ip[0] == 0x45 && ip[9] == IP_PROTO_ICMP &&
+	    ip[12] == 127) {
 		memcpy(ip + 12, ipaddr_v4_bytes(&config->gateway4), 4);
 		memcpy(ip + 10, &sum, 2);
 		sum = checksum_finish(checksum_add(0, ip, 20));
 		memcpy(ip + 10, &sum, 2);
 	} else if (len >= ETH_HEADER_SIZE + 44 && ip[0] >> 4 == 6 && ip[6] == IP_PROTO_ICMP6 &&
+		   len == ETH_HEADER_SIZE + 40U + get_be16(ip + 4) &&
 		   memcmp(ip + 8, loopback6, sizeof(loopback6)) == 0) {
 		struct packet p = { .ip = ip,
 				    .l4 = ip + 40,
