@@ -174,7 +174,7 @@ static bool run_watches(struct loop *loop, int timeout_ms)
 	nfds_t n = gather(loop, fds, watches);
 	bool ran = false;
 
-	if (poll(fds, n, timeout_ms) < 0)
+	if (poll(fds, n, timeout_ms) < 0 && errno != EINTR) /* libFuzzer has an alarm clock */
 		give_up("poll failed");
 	for (nfds_t i = 0; i < n; i++) {
 		struct watch *w = watches[i];

@@ -67,6 +67,7 @@ struct tcp_peer {
 	struct wire wire; /* from the guest */
 	/* set by the test */
 	bool does_not_ack; /* or only when told to */
+	bool is_erratic;   /* tells any numbers, so nobody is held to its windows */
 	uint32_t window;   /* bytes, told in every segment; a multiple of 128 */
 	uint16_t mss;
 	/* our side */

@@ -21,6 +21,8 @@
 
 static const struct amend_config config = {
 	.mtu = 65520,
+	.gateway4 = IPADDR_V4(192, 168, 5, 2),
+	.gateway6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } },
 	.dns6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 3 } },
 };
 
@@ -39,7 +41,7 @@ struct fixture {
 	size_t len;
 };
 
-static struct fixture from(const uint8_t *bytes, size_t len)
+static struct fixture from_bytes(const uint8_t *bytes, size_t len)
 {
 	struct fixture f = { calloc(1, len + AMEND_ROOM), len };
 
@@ -57,7 +59,7 @@ static struct fixture dhcp_reply(const uint8_t *options, size_t len, size_t size
 	put_be32(bootp + 236, 0x63825363);
 	assert_true(240 + len <= sizeof(bootp));
 	memcpy(bootp + 240, options, len);
-	return from(bytes, wire_udp(bytes, &w, bootp, size));
+	return from_bytes(bytes, wire_udp(bytes, &w, bootp, size));
 }
 
 static struct fixture offer(void)
@@ -172,7 +174,7 @@ static struct fixture ra(const uint8_t *const *options, size_t header)
 		memcpy(message + len, *options, (*options)[1] * (size_t)8);
 		len += (*options)[1] * (size_t)8;
 	}
-	return from(bytes, wire_icmp(bytes, &w, message, len));
+	return from_bytes(bytes, wire_icmp(bytes, &w, message, len));
 }
 
 static void assert_ra_options(const struct fixture *f, const uint8_t *const *options)
@@ -231,6 +233,55 @@ static void what_the_advertisement_has_stays(void **state)
 	free(f.bytes);
 }
 
+/* --- refusals of the host's loopback ------------------------------------------ */
+
+static struct fixture unreachable(const struct ipaddr *from, bool v4)
+{
+	struct wire w = wire_to(v4 ? &wire_gateway4 : &wire_gateway6, 5000, 9);
+	uint8_t bytes[300], quoted[200], message[100] = { v4 ? 3 : 1, v4 ? 3 : 4 };
+	size_t len = wire_udp(quoted, &w, "hello", 5) - ETH_HEADER_SIZE;
+
+	memcpy(message + 8, quoted + ETH_HEADER_SIZE, len);
+	w = wire_back(&w);
+	w.src.addr = *from;
+	return from_bytes(bytes, wire_icmp(bytes, &w, message, 8 + len));
+}
+
+/* What guests would drop comes from the gateway instead. */
+static void a_refusal_comes_from_the_gateway(void **state)
+{
+	static const struct ipaddr loopback4 = IPADDR_V4(127, 0, 0, 1);
+	static const struct ipaddr loopback6 = { { [15] = 1 } };
+
+	(void)state;
+	for (int v4 = 0; v4 < 2; v4++) {
+		struct fixture f = unreachable(v4 ? &loopback4 : &loopback6, v4);
+		struct fixture as_it_should_be =
+			unreachable(v4 ? &wire_gateway4 : &wire_gateway6, v4);
+
+		amend(&f);
+		assert_int_equal(f.len, as_it_should_be.len);
+		assert_memory_equal(f.bytes, as_it_should_be.bytes, f.len);
+		free(as_it_should_be.bytes);
+		assert_untouched(f);
+	}
+}
+
+static void other_refusals_stay_as_they_are(void **state)
+{
+	static const struct ipaddr world4 = IPADDR_V4(203, 0, 113, 1);
+	static const struct ipaddr world6 = { { 0x20, 1, 0xd, 0xb8, [15] = 1 } };
+	static const struct ipaddr loopback6 = { { [15] = 1 } };
+	struct fixture f;
+
+	(void)state;
+	assert_untouched(unreachable(&world4, true));
+	assert_untouched(unreachable(&world6, false));
+	f = unreachable(&loopback6, false);
+	f.len--; /* cut */
+	assert_untouched(f);
+}
+
 /* --- everything else ------------------------------------------------------ */
 
 static void other_frames_stay_as_they_are(void **state)
@@ -238,19 +289,19 @@ static void other_frames_stay_as_they_are(void **state)
 	static const uint8_t *const none[] = { NULL };
 	struct wire dhcp = wire_to(&wire_gateway4, 68, 67), six = wire_to(&wire_gateway6, 68, 67);
 	uint8_t bytes[FRAME_MAX_SIZE], echo[64] = { 0 }, data[DHCP_SIZE] = { 0 };
-	struct fixture request = from(bytes, wire_udp(bytes, &dhcp, data, sizeof(data)));
+	struct fixture request = from_bytes(bytes, wire_udp(bytes, &dhcp, data, sizeof(data)));
 
 	(void)state;
 	assert_untouched(request);
 	six = wire_back(&six);
-	assert_untouched(from(bytes, wire_udp(bytes, &six, data, sizeof(data))));
-	assert_untouched(from(bytes, wire_icmp(bytes, &dhcp, echo, sizeof(echo))));
+	assert_untouched(from_bytes(bytes, wire_udp(bytes, &six, data, sizeof(data))));
+	assert_untouched(from_bytes(bytes, wire_icmp(bytes, &dhcp, echo, sizeof(echo))));
 	assert_untouched(ra(none, 15)); /* too short to be one */
-	assert_untouched(from(bytes, wire_arp(bytes, &dhcp, 1)));
-	assert_untouched(from(bytes, 13));
-	assert_untouched(from(bytes, 0));
+	assert_untouched(from_bytes(bytes, wire_arp(bytes, &dhcp, 1)));
+	assert_untouched(from_bytes(bytes, 13));
+	assert_untouched(from_bytes(bytes, 0));
 	data[0] = 0xff;
-	assert_untouched(from(data, sizeof(data))); /* no frame at all */
+	assert_untouched(from_bytes(data, sizeof(data))); /* no frame at all */
 }
 
 int main(void)
@@ -262,6 +313,8 @@ int main(void)
 		cmocka_unit_test(the_last_byte_of_room_is_used),
 		cmocka_unit_test(a_router_advertisement_tells_mtu_and_resolver),
 		cmocka_unit_test(what_the_advertisement_has_stays),
+		cmocka_unit_test(a_refusal_comes_from_the_gateway),
+		cmocka_unit_test(other_refusals_stay_as_they_are),
 		cmocka_unit_test(other_frames_stay_as_they_are),
 	};
 
