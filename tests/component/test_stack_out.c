@@ -237,18 +237,47 @@ static void a_segment_of_no_connection_is_reset(void **state)
 
 /* --- floods ---------------------------------------------------------------- */
 
-static void a_flood_of_syns_harms_nobody(void **state)
+static void allow_many_descriptors(void)
 {
 	struct rlimit limit;
-	struct outgoing *f = *state;
-	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
-	unsigned int n_syn_acks = 0;
-	struct sent_frame *s;
 
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
 	limit.rlim_cur = limit.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_true(limit.rlim_cur >= 2500);
+}
+
+/* Its queue is full, so the host's connections are never answered. */
+static void a_flood_to_a_silent_server_is_bounded(void **state)
+{
+	struct outgoing *f = *state;
+	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
+	unsigned int before;
+
+	allow_many_descriptors();
+	assert_int_equal(listen(f->listener, 0), 0);
+	before = host_descriptors();
+	for (uint32_t i = 0; i < 1500; i++) {
+		struct wire w = wire_to(&wire_gateway4, (uint16_t)(1024 + i), f->port);
+		uint8_t bytes[100];
+
+		guest_send(&f->guest, bytes, wire_tcp(bytes, &w, &syn));
+		assert_true(guest_counter(&f->guest, "tcp.out.half-open") <= 1024);
+	}
+	guest_run(&f->guest);
+	assert_true(guest_counter(&f->guest, "tcp.out.evicted") >= 1500 - 1024);
+	assert_true(host_descriptors() <= before + 1024);
+	assert_true(f->guest.link.n_sent < 10); /* nobody else is told anything */
+}
+
+static void a_flood_of_syns_harms_nobody(void **state)
+{
+	struct outgoing *f = *state;
+	const struct wire_tcp syn = { .flags = TCP_FLAG_SYN, .window = 1000 };
+	unsigned int n_syn_acks = 0;
+	struct sent_frame *s;
+
+	allow_many_descriptors();
 	outgoing_connect(f, &wire_gateway4);
 	unsigned int before = host_descriptors();
 
@@ -339,6 +368,7 @@ int main(void)
 		TEST(a_mapped_address_is_dropped),
 		TEST(a_source_that_is_no_guest_is_dropped),
 		TEST(a_segment_of_no_connection_is_reset),
+		TEST(a_flood_to_a_silent_server_is_bounded),
 		TEST(a_flood_of_syns_harms_nobody),
 		TEST(a_repeated_syn_is_one_connection),
 		TEST(a_server_that_does_not_read_stops_the_guest),
