@@ -392,6 +392,7 @@ void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
 	count(&sink, "egress.blocked", egress_counters(s->egress)->blocked);
 	count(&sink, "tcp.connections", engine_counters(s->engine)->connections);
 	count(&sink, "tcp.out-of-memory", engine_counters(s->engine)->out_of_memory);
+	count(&sink, "tcp.orphans-dropped", engine_counters(s->engine)->orphans_dropped);
 	count(&sink, "tcp.out.open", outbound_counters(s->outbound)->open);
 	count(&sink, "tcp.out.half-open", outbound_counters(s->outbound)->half_open);
 	count(&sink, "tcp.out.refused", outbound_counters(s->outbound)->refused);

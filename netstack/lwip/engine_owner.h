@@ -23,6 +23,7 @@ struct engine_owner {
 };
 
 struct engine_counters {
-	uint64_t out_of_memory; /* segments not taken from a guest */
-	uint64_t connections;	/* in being now, either direction */
+	uint64_t out_of_memory;	  /* segments not taken from a guest */
+	uint64_t orphans_dropped; /* closed, given up with data not delivered */
+	uint64_t connections;	  /* in being now, either direction */
 };

@@ -23,6 +23,8 @@
 #define TX_LIMIT_SEGMENTED (256U * 1024U)
 #define TX_LIMIT_OFFLOADED ((uint32_t)TCP_SND_BUF)
 #define RESERVE_BLOCKS 4U
+/* What all connections that their owners have closed may still hold. */
+#define ORPHANS_MAX_BYTES (256U * 1024U * 1024U)
 /* No congestion exists on a memory copy; what limits is the guest's window. */
 #define INITIAL_CWND (1U << 20)
 
@@ -450,9 +452,33 @@ void tcp_stream_finish_orphan(struct tcp_stream *s)
 	tcp_stream_free(s);
 }
 
+/* A guest may leave any number of closed connections with data that it never
+ * takes: above a limit the older ones end. */
+static void limit_orphans(struct engine *e)
+{
+	uint64_t bytes = 0;
+	struct list *node, *before;
+
+	for (node = e->streams.prev; node != &e->streams; node = before) {
+		struct tcp_stream *s = container_of(node, struct tcp_stream, node);
+		uint32_t own = s->tx_held_bytes + s->tx_unqueued;
+
+		before = node->prev;
+		if (!s->is_orphan)
+			continue;
+		if (bytes + own <= ORPHANS_MAX_BYTES) {
+			bytes += own;
+			continue;
+		}
+		e->counters.orphans_dropped++;
+		tcp_stream_reset(&s->base);
+	}
+}
+
 static void tcp_stream_close(struct stream *base)
 {
 	struct tcp_stream *s = from_stream(base);
+	struct engine *e = s->engine;
 
 	if (s->rx.count || !s->is_connected) { /* what was sent to us is not read */
 		tcp_stream_reset(base);
@@ -465,6 +491,7 @@ static void tcp_stream_close(struct stream *base)
 		s->wants_shutdown = true;
 	finish_shutdown(s);
 	tcp_stream_finish_orphan(s);
+	limit_orphans(e);
 }
 
 static const struct stream_ops tcp_stream_ops = {
