@@ -402,6 +402,39 @@ static void the_host_may_close_with_data_on_its_way(void **state)
 	assert_nothing_left(f);
 }
 
+/* A guest that never takes what closed connections still have for it. */
+static void closed_connections_do_not_pile_up(void **state)
+{
+	enum { N = 80 }; /* of 4 MiB each */
+	static struct tcp_peer peers[N];
+	struct fixture *f = *state;
+	unsigned int n_reset = 0;
+
+	list_unlink(&f->peer.node); /* only says whom to dial */
+	for (unsigned int i = 0; i < N; i++) {
+		tcp_peer_init(&peers[i], &f->guest, &wire_gateway4, (uint16_t)(1000 + i), 0);
+		f->peer.wire.src.port = peers[i].wire.src.port;
+		dial(f);
+		guest_run(&f->guest);
+		peers[i].window = 0;
+		tcp_peer_ack(&peers[i]);
+		write_up_to(f, SIZE);
+		assert_true(f->caller.written >= 4000000);
+		caller_close(&f->caller);
+		caller_deinit(&f->caller);
+		guest_run(&f->guest);
+	}
+	for (unsigned int i = 0; i < N; i++) {
+		n_reset += peers[i].has_rst;
+		if (i > 0) /* the oldest first */
+			assert_true(peers[i - 1].has_rst >= peers[i].has_rst);
+		tcp_peer_deinit(&peers[i]);
+	}
+	assert_in_range(n_reset, 10, 20);
+	assert_int_equal(guest_counter(&f->guest, "tcp.orphans-dropped"), n_reset);
+	assert_int_equal(guest_counter(&f->guest, "tcp.connections"), N - n_reset);
+}
+
 static void the_host_may_close_one_direction(void **state)
 {
 	struct fixture *f = *state;
@@ -519,6 +552,7 @@ int main(void)
 		TEST(a_host_that_does_not_read_stops_the_guest),
 		TEST(tiny_segments_do_not_pile_up),
 		TEST(the_host_may_close_with_data_on_its_way),
+		TEST_ON(closed_connections_do_not_pile_up, offloads),
 		TEST(the_host_may_close_one_direction),
 		TEST(the_guest_may_close_one_direction),
 		TEST(unread_data_makes_a_close_a_reset),

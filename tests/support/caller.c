@@ -84,4 +84,5 @@ void caller_deinit(struct caller *c)
 	if (c->stream)
 		caller_reset(c);
 	free(c->got);
+	c->got = NULL;
 }
