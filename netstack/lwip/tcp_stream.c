@@ -24,7 +24,7 @@
 #define TX_LIMIT_OFFLOADED ((uint32_t)TCP_SND_BUF)
 #define RESERVE_BLOCKS 4U
 /* What all connections that their owners have closed may still hold. */
-#define ORPHANS_MAX_BYTES (256U * 1024U * 1024U)
+#define ORPHANS_MAX_BYTES (256ULL << 20)
 /* No congestion exists on a memory copy; what limits is the guest's window. */
 #define INITIAL_CWND (1U << 20)
 
