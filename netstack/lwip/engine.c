@@ -65,14 +65,19 @@ u32_t lwip_port_isn(const ip_addr_t *local_ip, u16_t local_port, const ip_addr_t
 
 /* --- time ---------------------------------------------------------------- */
 
-/* lwIP gives up a connection in LAST_ACK after a second of silence, with all that
- * is still to be delivered before our FIN. The limits for resending and probing
- * end it as well, and leave a slow guest its time. */
-static void extend_last_ack(void)
+/* What lwIP's timers would get wrong.
+ * - It gives up a connection in LAST_ACK after a second of silence, with all that
+ *   is still to be delivered before our FIN. The limits for resending and probing
+ *   end it as well, and leave a slow guest its time.
+ * - A guest may take the byte of a probe, the last one there was, and keep its
+ *   window shut: lwIP goes on probing, and asserts that there is data. */
+static void mend_connections(void)
 {
 	for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
 		if (pcb->state == LAST_ACK)
 			pcb->tmr = tcp_ticks;
+		if (!pcb->unsent)
+			pcb->persist_backoff = 0;
 	}
 }
 
@@ -80,7 +85,7 @@ static void on_tick(void *arg)
 {
 	struct engine *e = arg;
 
-	extend_last_ack();
+	mend_connections();
 	tcp_tmr();
 	if (tcp_active_pcbs || tcp_tw_pcbs)
 		timer_start(e->tick, TCP_TMR_INTERVAL);
