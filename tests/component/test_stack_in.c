@@ -329,6 +329,27 @@ static void a_guest_that_reads_in_sips_gets_all(void **state)
 	assert_guest_got(f, 40000);
 }
 
+/* The byte of a probe was the last one, and lwIP still means to probe. */
+static void a_guest_may_take_a_probe_and_stay_shut(void **state)
+{
+	struct fixture *f = *state;
+
+	open_connection(f);
+	f->peer.window = 0;
+	tcp_peer_ack(&f->peer);
+	write_up_to(f, 1);
+	guest_advance(&f->guest, MINUTE_MS);
+	assert_guest_got(f, 1); /* acknowledged, and the window as it was */
+	assert_int_equal(f->caller.error, 0);
+
+	write_up_to(f, 1000);
+	guest_advance(&f->guest, MINUTE_MS);
+	f->peer.window = 1 << 20;
+	tcp_peer_ack(&f->peer);
+	guest_advance(&f->guest, SECOND_MS);
+	assert_guest_got(f, 1000);
+}
+
 /* --- a host that does not read ---------------------------------------------- */
 
 static void a_host_that_does_not_read_stops_the_guest(void **state)
@@ -549,6 +570,7 @@ int main(void)
 		TEST_ON(a_guest_that_does_not_read_large_frames_stops_the_host, offloads),
 		TEST(a_guest_that_reads_in_sips_gets_all),
 		TEST_ON(a_guest_that_reads_in_sips_gets_all, offloads),
+		TEST(a_guest_may_take_a_probe_and_stay_shut),
 		TEST(a_host_that_does_not_read_stops_the_guest),
 		TEST(tiny_segments_do_not_pile_up),
 		TEST(the_host_may_close_with_data_on_its_way),
