@@ -25,7 +25,9 @@ struct stream_ops {
 	/* > 0 bytes; 0 end of stream; -EAGAIN nothing yet, or not connected yet;
 	 * other -errno: broken, and every later call says the same. */
 	ssize_t (*read)(struct stream *s, const struct iovec *iov, int n);
-	/* > 0 bytes taken; -EAGAIN full; other -errno: broken. */
+	/* > 0 bytes taken; -EAGAIN full, or not connected yet; other -errno:
+	 * broken. With n 0 it takes nothing and says whether the stream is
+	 * connected: 0, -EAGAIN, or why it cannot be. */
 	ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
 
 	/* Readable bytes in place: fills up to n entries, returns their count

@@ -100,7 +100,7 @@ static ssize_t stream_fd_write(struct stream *base, const struct iovec *iov, int
 	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
 	ssize_t r = not_ready(s);
 
-	return r < 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));
+	return r < 0 || n == 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));
 }
 
 static void stream_fd_want(struct stream *base, unsigned int events)

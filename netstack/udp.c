@@ -15,7 +15,8 @@
 #define N_PORTS 28232U
 #define MAX_PORT_TRIES 64
 
-struct udp_flow {
+struct table_flow {
+	struct udp_flow flow;
 	struct list node; /* udp_table.buckets */
 	struct udp_table *table;
 	struct endpoint gateway, guest;
@@ -26,7 +27,7 @@ struct udp_flow {
 struct udp_table {
 	struct egress *egress;
 	uint32_t next_port;
-	struct list buckets[BUCKETS]; /* udp_flow.node */
+	struct list buckets[BUCKETS]; /* table_flow.node */
 };
 
 static struct list *bucket(struct udp_table *t, const struct endpoint *gateway,
@@ -40,13 +41,13 @@ static struct list *bucket(struct udp_table *t, const struct endpoint *gateway,
 	return &t->buckets[hash_bytes(&key, sizeof(key)) & (BUCKETS - 1)];
 }
 
-static struct udp_flow *find(struct udp_table *t, const struct endpoint *gateway,
-			     const struct endpoint *guest)
+static struct table_flow *find(struct udp_table *t, const struct endpoint *gateway,
+			       const struct endpoint *guest)
 {
 	struct list *b = bucket(t, gateway, guest);
 
 	list_for_each(node, b) {
-		struct udp_flow *f = container_of(node, struct udp_flow, node);
+		struct table_flow *f = container_of(node, struct table_flow, node);
 
 		if (endpoint_equal(&f->guest, guest) && endpoint_equal(&f->gateway, gateway))
 			return f;
@@ -85,14 +86,36 @@ static int choose_port(struct udp_table *t, struct endpoint *gateway, const stru
 	return -EADDRNOTAVAIL;
 }
 
+static int table_flow_send(struct udp_flow *flow, const void *data, size_t len)
+{
+	struct table_flow *f = container_of(flow, struct table_flow, flow);
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+
+	return egress_send_udp(f->table->egress, &f->gateway, &f->guest, &iov, 1);
+}
+
+static void table_flow_free(struct udp_flow *flow)
+{
+	struct table_flow *f = container_of(flow, struct table_flow, flow);
+
+	list_unlink(&f->node);
+	free(f);
+}
+
+static const struct udp_flow_ops table_flow_ops = {
+	.send = table_flow_send,
+	.free = table_flow_free,
+};
+
 int udp_table_open(struct udp_table *t, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
-	struct udp_flow *f = calloc(1, sizeof(*f));
+	struct table_flow *f = calloc(1, sizeof(*f));
 	int r;
 
 	if (!f)
 		return -ENOMEM;
+	f->flow.ops = &table_flow_ops;
 	f->table = t;
 	f->guest = *guest;
 	f->gateway.addr = *egress_gateway(t->egress, ipaddr_is_v4(&guest->addr));
@@ -104,28 +127,13 @@ int udp_table_open(struct udp_table *t, const struct endpoint *guest,
 		return r;
 	}
 	list_append(bucket(t, &f->gateway, guest), &f->node);
-	*out = f;
+	*out = &f->flow;
 	return 0;
-}
-
-int udp_flow_send(struct udp_flow *f, const void *data, size_t len)
-{
-	struct iovec iov = { (void *)(uintptr_t)data, len };
-
-	return egress_send_udp(f->table->egress, &f->gateway, &f->guest, &iov, 1);
-}
-
-void udp_flow_free(struct udp_flow *f)
-{
-	if (!f)
-		return;
-	list_unlink(&f->node);
-	free(f);
 }
 
 bool udp_table_receive(struct udp_table *t, const struct frame *frame, const struct packet *packet)
 {
-	struct udp_flow *f = find(t, &packet->dst, &packet->src);
+	struct table_flow *f = find(t, &packet->dst, &packet->src);
 	size_t skip = (size_t)(packet->l4 + 8 - (uint8_t *)frame->refs[0].iov_base);
 	size_t left = get_be16(packet->l4 + 4) - 8U;
 	struct iovec iov[FRAME_MAX_REFS];
@@ -153,7 +161,7 @@ bool udp_table_error(struct udp_table *t, const struct frame *frame, const struc
 	size_t offset = (size_t)(packet->l4 + 8 - (uint8_t *)frame->refs[0].iov_base);
 	uint8_t quoted[40 + 8];
 	struct endpoint gateway, guest;
-	struct udp_flow *f;
+	struct table_flow *f;
 
 	if (packet->l4[0] != (packet->is_v4 ? 3 : 1) || packet->l4[1] != (packet->is_v4 ? 3 : 4) ||
 	    frame_copy(frame, offset, quoted, ip_size + 8) < ip_size + 8)

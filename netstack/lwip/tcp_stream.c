@@ -399,11 +399,15 @@ static int tcp_stream_commit(struct stream *base, size_t len)
 
 static ssize_t tcp_stream_write(struct stream *base, const struct iovec *iov, int n)
 {
+	struct tcp_stream *s = from_stream(base);
 	struct iovec room[RESERVE_BLOCKS];
 	int n_room, r;
 	size_t copied;
-	ssize_t len = tcp_stream_reserve(base, room, RESERVE_BLOCKS, &n_room);
+	ssize_t len;
 
+	if (n == 0 && !s->base.error)
+		return s->is_connected ? 0 : -EAGAIN;
+	len = tcp_stream_reserve(base, room, RESERVE_BLOCKS, &n_room);
 	if (len < 0)
 		return len;
 	copied = iov_copy(room, n_room, iov, n);

@@ -82,19 +82,6 @@ int stack_udp_open(struct stack *stack, const struct endpoint *guest,
 	return -ENETDOWN;
 }
 
-int udp_flow_send(struct udp_flow *flow, const void *data, size_t len)
-{
-	(void)flow;
-	(void)data;
-	(void)len;
-	return -EAGAIN;
-}
-
-void udp_flow_free(struct udp_flow *flow)
-{
-	assert_null(flow); /* none was ever opened */
-}
-
 struct fixture {
 	struct loop *loop;
 	struct stack_config config;

@@ -20,7 +20,8 @@
 #include "tests/support/patience.h"
 
 /* The guest's end of one flow. */
-struct udp_flow {
+struct guest_flow {
+	struct udp_flow flow;
 	struct list node; /* guest.flows, newest last */
 	const struct udp_flow_owner *owner;
 	void *owner_arg;
@@ -36,25 +37,8 @@ static struct {
 	int dial_result, send_result;
 } guest;
 
-static int dial(void *arg, const struct udp_flow_owner *owner, void *owner_arg,
-		struct udp_flow **out)
-{
-	struct udp_flow *flow;
-
-	(void)arg;
-	if (guest.dial_result < 0)
-		return guest.dial_result;
-	flow = calloc(1, sizeof(*flow));
-	flow->owner = owner;
-	flow->owner_arg = owner_arg;
-	list_append(&guest.flows, &flow->node);
-	guest.n_flows++;
-	*out = flow;
-	return 0;
-}
-
 /* In two pieces, as a reassembled datagram may come. */
-static void reply(struct udp_flow *flow, void *data, size_t len)
+static void reply(struct guest_flow *flow, void *data, size_t len)
 {
 	struct iovec iov[2] = {
 		{ data, len / 3 },
@@ -64,8 +48,10 @@ static void reply(struct udp_flow *flow, void *data, size_t len)
 	flow->owner->receive(flow->owner_arg, iov, 2);
 }
 
-int udp_flow_send(struct udp_flow *flow, const void *data, size_t len)
+static int flow_send(struct udp_flow *udp_flow, const void *data, size_t len)
 {
+	struct guest_flow *flow = container_of(udp_flow, struct guest_flow, flow);
+
 	if (guest.send_result < 0)
 		return guest.send_result;
 	flow->n_received++;
@@ -76,18 +62,38 @@ int udp_flow_send(struct udp_flow *flow, const void *data, size_t len)
 	return 0;
 }
 
-void udp_flow_free(struct udp_flow *flow)
+static void flow_free(struct udp_flow *udp_flow)
 {
-	if (!flow)
-		return;
+	struct guest_flow *flow = container_of(udp_flow, struct guest_flow, flow);
+
 	list_unlink(&flow->node);
 	guest.n_flows--;
 	free(flow);
 }
 
-static struct udp_flow *newest_flow(void)
+static const struct udp_flow_ops flow_ops = { .send = flow_send, .free = flow_free };
+
+static int dial(void *arg, const struct udp_flow_owner *owner, void *owner_arg,
+		struct udp_flow **out)
 {
-	return container_of(guest.flows.prev, struct udp_flow, node);
+	struct guest_flow *flow;
+
+	(void)arg;
+	if (guest.dial_result < 0)
+		return guest.dial_result;
+	flow = calloc(1, sizeof(*flow));
+	flow->flow.ops = &flow_ops;
+	flow->owner = owner;
+	flow->owner_arg = owner_arg;
+	list_append(&guest.flows, &flow->node);
+	guest.n_flows++;
+	*out = &flow->flow;
+	return 0;
+}
+
+static struct guest_flow *newest_flow(void)
+{
+	return container_of(guest.flows.prev, struct guest_flow, node);
 }
 
 static const struct endpoint any_port4 = { IPADDR_V4(127, 0, 0, 1), 0 };
@@ -211,7 +217,7 @@ static void each_client_has_a_flow_and_gets_its_own_replies(void **state)
 	assert_int_equal(udp_forward_n_flows(t->forward), 50);
 
 	list_for_each(node, &guest.flows) {
-		struct udp_flow *flow = container_of(node, struct udp_flow, node);
+		struct guest_flow *flow = container_of(node, struct guest_flow, node);
 
 		reply(flow, flow->last, flow->last_len);
 	}

@@ -99,8 +99,10 @@ static ssize_t mem_stream_write(struct stream *base, const struct iovec *iov, in
 	size_t len;
 
 	check(s->reserved < 0, "written to between reserve and commit");
-	if (r < 0)
+	if (r < 0 && (n > 0 || s->is_connecting || s->base.error))
 		return r;
+	if (n == 0)
+		return 0;
 	len = (size_t)r;
 	r = 0;
 	for (int i = 0; i < n && len; i++) {

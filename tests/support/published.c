@@ -101,19 +101,6 @@ static int dial_udp(void *arg, const struct publication *p, const struct udp_flo
 	return -EHOSTUNREACH;
 }
 
-int udp_flow_send(struct udp_flow *flow, const void *data, size_t len)
-{
-	(void)flow;
-	(void)data;
-	(void)len;
-	return -EAGAIN;
-}
-
-void udp_flow_free(struct udp_flow *flow)
-{
-	assert_null(flow); /* none was ever opened */
-}
-
 void publisher_start(struct fixture *t, bool next_free_port)
 {
 	const struct publisher_dialer dialer = { dial_tcp, dial_udp, t };
