@@ -17,7 +17,7 @@
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
-#include "forwarder/port_watch_netns.h"
+#include "forwarder/port_watch.h"
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
@@ -35,7 +35,7 @@ struct app {
 	struct stack *stack;
 	struct forwards *forwards;
 	struct policy *policy;
-	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
+	struct port_watch *watch; /* NULL: the guest's ports are not followed */
 	struct app_control *control;
 	struct qemu *qemu;
 	bool is_qemu_running;
@@ -247,7 +247,7 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 /* A namespace's ports are followed when there are rules for them. */
 static int start_watch(struct app *app)
 {
-	const struct port_watch_netns_config config = {
+	const struct port_watch_config config = {
 		.netns = app->options.netns,
 		.changed = on_listeners,
 		.arg = app,
@@ -255,7 +255,7 @@ static int start_watch(struct app *app)
 
 	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
 		return 0;
-	return port_watch_netns_new(app->loop, &config, &app->watch);
+	return port_watch_new(app->loop, &config, &app->watch);
 }
 
 static int start_control(struct app *app)
@@ -312,7 +312,7 @@ static void log_counter(void *arg, const char *name, uint64_t value)
 static void tear_down(struct app *app)
 {
 	qemu_free(app->qemu);
-	port_watch_netns_free(app->watch);
+	port_watch_free(app->watch);
 	app_control_free(app->control);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
