@@ -82,8 +82,8 @@ static const struct found *find_known(const struct port_scan *s, uint64_t cookie
 
 static bool is_ephemeral(const struct port_scan *s, const struct sock_diag_socket *socket)
 {
-	return socket->proto == FORWARD_UDP && socket->local.port >= s->config.ephemeral_first &&
-	       socket->local.port <= s->config.ephemeral_last;
+	return socket->proto == FORWARD_UDP && socket->local.port >= s->config.left_out.first &&
+	       socket->local.port <= s->config.left_out.last;
 }
 
 static void add(struct found_list *list, const struct port_listener *listener, uint64_t cookie)

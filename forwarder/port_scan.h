@@ -5,7 +5,6 @@
  * peer while it is known (iperf3, QUIC servers) stays. Answers come during the
  * calls, which never wait. */
 #include <stdbool.h>
-#include <stdint.h>
 
 #include "forwarder/port_listener.h"
 
@@ -19,8 +18,7 @@ struct port_scan;
 
 struct port_scan_config {
 	int fd; /* a sock_diag socket of the namespace; the scan's if that is made */
-	/* UDP ports that clients get, which are left out; 0: none are. */
-	uint16_t ephemeral_first, ephemeral_last;
+	struct port_range left_out; /* of UDP: what clients get; 0, 0: none */
 };
 
 /* 0 or -ENOMEM. */

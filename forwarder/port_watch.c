@@ -61,6 +61,7 @@ struct port_watch {
 	port_watch_fn *changed;
 	void *arg;
 	struct port_scan *scan;
+	struct port_range ephemeral;
 	struct bell bells[N_BELLS];
 	int gone_fd;
 	struct watch *gone;
@@ -259,10 +260,9 @@ static int open_scan(struct port_watch *w, const struct port_watch_config *confi
 	if (r < 0)
 		return r;
 	scan.fd = diag.fd;
-	if (!config->with_ephemeral_udp) {
-		scan.ephemeral_first = diag.ephemeral_first;
-		scan.ephemeral_last = diag.ephemeral_last;
-	}
+	w->ephemeral = (struct port_range){ diag.ephemeral_first, diag.ephemeral_last };
+	if (!config->with_ephemeral_udp)
+		scan.left_out = w->ephemeral;
 	r = port_scan_new(&scan, &w->scan);
 	if (r < 0)
 		close(diag.fd);
@@ -367,4 +367,9 @@ void port_watch_free(struct port_watch *w)
 	if (w->gone_fd >= 0)
 		close(w->gone_fd);
 	free(w);
+}
+
+struct port_range port_watch_ephemeral(const struct port_watch *w)
+{
+	return w->ephemeral;
 }

@@ -21,9 +21,6 @@ struct port_watch;
 #define PORT_WATCH_POLL_FAST_MS 40 /* just after a change */
 #define PORT_WATCH_SAFETY_MS 1000  /* with events: for what they do not tell */
 
-/* All of them, sorted, none twice; whenever that changes, and once at the start. */
-typedef void port_watch_fn(void *arg, const struct port_listener *all, unsigned int n);
-
 struct port_watch_config {
 	const char *netns; /* as of --netns; NULL: our own */
 	/* UDP sockets with a port of ip_local_port_range are those of clients and
@@ -38,3 +35,6 @@ struct port_watch_config {
 int port_watch_new(struct loop *loop, const struct port_watch_config *config,
 		   struct port_watch **out);
 void port_watch_free(struct port_watch *watch); /* accepts NULL */
+
+/* ip_local_port_range of the namespace, as of the start. */
+struct port_range port_watch_ephemeral(const struct port_watch *watch);
