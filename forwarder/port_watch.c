@@ -2,7 +2,11 @@
 #include "forwarder/port_watch.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,27 +35,32 @@
 #define PRICE 200
 #define CREDIT_MS 400
 #define DELAY_MAX_MS 1000
+/* Between two questions, for what comes in bursts. */
+#define SPACING_MS 5
 /* With this long to wait, nothing needs to wake us meanwhile. */
-#define MUTE_MS 10
+#define MUTE_MS 4
 
-/* A tracepoint that tells of one kind of socket. Sockets that were accepted go
- * from LISTEN (10) to another state than CLOSE (7). */
+/* A tracepoint that tells of one kind of socket. */
 struct bell_kind {
 	unsigned int kind; /* PORT_SCAN_* */
+	unsigned int settle_ms;
 	struct trace_bell_spec spec;
 };
 
+/* Connections that were accepted go from LISTEN (10) to another state than CLOSE
+ * (7). What begins to listen can be found only some moments after the event. */
 static const struct bell_kind bell_kinds[] = {
 	{ PORT_SCAN_TCP,
+	  PORT_WATCH_SETTLE_MS,
 	  { "sock/inet_sock_set_state", "newstate == 10 || (oldstate == 10 && newstate == 7)" } },
-	{ PORT_SCAN_UDP, { "syscalls/sys_exit_bind", "ret == 0" } },
+	{ PORT_SCAN_UDP, 0, { "syscalls/sys_exit_bind", "ret == 0" } },
 };
 
 #define N_BELLS (sizeof(bell_kinds) / sizeof(bell_kinds[0]))
 
 struct bell {
 	struct port_watch *owner;
-	unsigned int kind;
+	const struct bell_kind *kind;
 	struct trace_bell *trace; /* NULL: not to be had */
 	struct watch *watch;
 };
@@ -70,13 +79,12 @@ struct port_watch {
 	unsigned int polled; /* kinds without a bell */
 	unsigned int due;    /* kinds to be asked for when the timer ends */
 	struct timer *timer;
-	uint64_t ask_at_ms; /* when it ends; */
+	uint64_t ask_at_ms; /* when it ends */
+	uint64_t asked_ms;  /* the last time */
 	uint64_t poll_at_ms, safety_at_ms, fast_until_ms;
 	uint64_t paid_until_us; /* what was spent, at its price */
 	bool has_reported;
 };
-
-/* --- when to ask --------------------------------------------------------- */
 
 static void set_ears(struct port_watch *w, bool open)
 {
@@ -87,80 +95,12 @@ static void set_ears(struct port_watch *w, bool open)
 	watch_want(w->gone, open ? LOOP_READ : 0);
 }
 
-/* What was spent of late may put it off. */
-static uint64_t affordable_at_ms(const struct port_watch *w, uint64_t at_ms)
-{
-	uint64_t now_ms = loop_now_ms(w->loop);
-	uint64_t paid_ms = w->paid_until_us / 1000;
-
-	if (paid_ms > at_ms + CREDIT_MS)
-		at_ms = paid_ms - CREDIT_MS;
-	return at_ms > now_ms + DELAY_MAX_MS ? now_ms + DELAY_MAX_MS : at_ms;
-}
-
 static void start_timer(struct port_watch *w, uint64_t at_ms)
 {
 	uint64_t now_ms = loop_now_ms(w->loop);
 
 	w->ask_at_ms = at_ms;
 	timer_start(w->timer, at_ms > now_ms ? at_ms - now_ms : 0);
-}
-
-static void ask_soon(struct port_watch *w, unsigned int kinds, unsigned int delay_ms)
-{
-	uint64_t now_ms = loop_now_ms(w->loop);
-	uint64_t at_ms = affordable_at_ms(w, now_ms + delay_ms);
-
-	w->due |= kinds;
-	if (at_ms < w->ask_at_ms)
-		start_timer(w, at_ms);
-	if (at_ms > now_ms + MUTE_MS)
-		set_ears(w, false);
-}
-
-static void on_bell(void *arg, unsigned int events)
-{
-	struct bell *bell = arg;
-
-	(void)events;
-	trace_bell_silence(bell->trace);
-	ask_soon(bell->owner, bell->kind, PORT_WATCH_SETTLE_MS);
-}
-
-/* --- sockets that are gone ----------------------------------------------- */
-
-/* What an event said. */
-struct gone {
-	const struct port_watch *watch;
-	bool was_known;
-};
-
-static void on_gone_socket(void *arg, uint64_t cookie)
-{
-	struct gone *gone = arg;
-
-	gone->was_known = gone->was_known || port_scan_knows(gone->watch->scan, cookie);
-}
-
-/* Most are of connections, or of clients. */
-static void on_gone(void *arg, unsigned int events)
-{
-	struct port_watch *w = arg;
-	struct gone gone = { .watch = w };
-
-	(void)events;
-	for (int i = 0; i < EVENTS_PER_ROUND; i++) {
-		ssize_t n = recv(w->gone_fd, w->buffer, sizeof(w->buffer), 0);
-
-		if (n < 0 && errno == ENOBUFS) /* some were lost */
-			gone.was_known = true;
-		if (n < 0)
-			break;
-		if (sock_diag_parse_gone(w->buffer, (size_t)n, on_gone_socket, &gone) < 0)
-			gone.was_known = true;
-	}
-	if (gone.was_known)
-		ask_soon(w, w->polled | PORT_SCAN_UDP, 0);
 }
 
 /* --- asking -------------------------------------------------------------- */
@@ -173,13 +113,14 @@ static uint64_t spent_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static int ask(struct port_watch *w, unsigned int kinds)
+static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
 {
-	uint64_t now_us = loop_now_ms(w->loop) * 1000, before_us = spent_us();
+	uint64_t before_us = spent_us();
 	int r = port_scan_ask(w->scan, kinds);
 
-	if (w->paid_until_us < now_us)
-		w->paid_until_us = now_us;
+	w->asked_ms = loop_now_ms(w->loop);
+	if (w->paid_until_us < w->asked_ms * 1000)
+		w->paid_until_us = w->asked_ms * 1000;
 	w->paid_until_us += (spent_us() - before_us) * PRICE;
 	return r;
 }
@@ -218,11 +159,11 @@ static void report(struct port_watch *w)
 	w->changed(w->arg, all, n);
 }
 
-static void on_timer(void *arg)
+static void ask_now(void *arg)
 {
 	struct port_watch *w = arg;
 	unsigned int kinds = take_due(w);
-	int r = ask(w, kinds);
+	int r = ask_at_a_price(w, kinds);
 
 	if (r > 0)
 		w->fast_until_ms = loop_now_ms(w->loop) + POLL_FAST_FOR_MS;
@@ -231,10 +172,85 @@ static void on_timer(void *arg)
 	if (r < 0) {
 		log_limited(LOG_LEVEL_WARN, "the guest's listeners are not known for now: %s",
 			    strerror(-r));
-		ask_soon(w, kinds, RETRY_MS);
+		w->due = kinds;
+		start_timer(w, loop_now_ms(w->loop) + RETRY_MS);
 	} else if (r > 0 || !w->has_reported) {
 		report(w);
 	}
+}
+
+/* --- when to ask --------------------------------------------------------- */
+
+/* What was spent of late may put it off. */
+static uint64_t affordable_at_ms(const struct port_watch *w, uint64_t at_ms)
+{
+	uint64_t latest_ms = loop_now_ms(w->loop) + DELAY_MAX_MS;
+	uint64_t paid_ms = w->paid_until_us / 1000;
+
+	if (at_ms < w->asked_ms + SPACING_MS)
+		at_ms = w->asked_ms + SPACING_MS;
+	if (at_ms + CREDIT_MS < paid_ms)
+		at_ms = paid_ms - CREDIT_MS;
+	return at_ms < latest_ms ? at_ms : latest_ms;
+}
+
+static void ask_soon(struct port_watch *w, unsigned int kinds, unsigned int delay_ms)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
+	uint64_t at_ms = affordable_at_ms(w, now_ms + delay_ms);
+
+	w->due |= kinds;
+	if (at_ms <= now_ms) {
+		ask_now(w);
+		return;
+	}
+	if (at_ms < w->ask_at_ms)
+		start_timer(w, at_ms);
+	if (at_ms >= now_ms + MUTE_MS)
+		set_ears(w, false);
+}
+
+static void on_bell(void *arg, unsigned int events)
+{
+	struct bell *bell = arg;
+
+	(void)events;
+	trace_bell_silence(bell->trace);
+	ask_soon(bell->owner, bell->kind->kind, bell->kind->settle_ms);
+}
+
+/* What an event said. */
+struct gone {
+	const struct port_watch *watch;
+	bool was_known;
+};
+
+static void on_gone_socket(void *arg, uint64_t cookie)
+{
+	struct gone *gone = arg;
+
+	gone->was_known = gone->was_known || port_scan_knows(gone->watch->scan, cookie);
+}
+
+/* Most are of connections, or of clients. */
+static void on_gone(void *arg, unsigned int events)
+{
+	struct port_watch *w = arg;
+	struct gone gone = { .watch = w };
+
+	(void)events;
+	for (int i = 0; i < EVENTS_PER_ROUND; i++) {
+		ssize_t n = recv(w->gone_fd, w->buffer, sizeof(w->buffer), 0);
+
+		if (n < 0 && errno == ENOBUFS) /* some were lost */
+			gone.was_known = true;
+		if (n < 0)
+			break;
+		if (sock_diag_parse_gone(w->buffer, (size_t)n, on_gone_socket, &gone) < 0)
+			gone.was_known = true;
+	}
+	if (gone.was_known)
+		ask_soon(w, w->polled | PORT_SCAN_UDP, 0);
 }
 
 /* --- life ---------------------------------------------------------------- */
@@ -269,6 +285,26 @@ static int open_scan(struct port_watch *w, const struct port_watch_config *confi
 	return r;
 }
 
+/* Clients come and go; the kernel need not wake us for them. A filter of
+ * socket(7), which sees struct nlmsghdr and struct inet_diag_msg. */
+static void leave_out_clients(const struct port_watch *w)
+{
+	const unsigned int port_offset =
+		NLMSG_HDRLEN + offsetof(struct inet_diag_msg, id.idiag_sport);
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, port_offset),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, w->ephemeral.first, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, w->ephemeral.last, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	const struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
+
+	/* without it there are more wake-ups, and nothing else is different */
+	if (setsockopt(w->gone_fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
+		log_debug("closed UDP clients wake us: %s", strerror(errno));
+}
+
 static int open_gone(struct port_watch *w, const struct port_watch_config *config)
 {
 	uint32_t groups = UDP_GONE | (w->polled & PORT_SCAN_TCP ? TCP_GONE : 0);
@@ -278,13 +314,15 @@ static int open_gone(struct port_watch *w, const struct port_watch_config *confi
 	if (r < 0)
 		return r;
 	w->gone_fd = diag.fd;
+	if (!config->with_ephemeral_udp && !(groups & TCP_GONE))
+		leave_out_clients(w);
 	return watch_new(w->loop, w->gone_fd, on_gone, w, &w->gone);
 }
 
 /* -errno only of the loop: without the tracepoint it works, more slowly. */
-static int open_bell(struct port_watch *w, struct bell *bell, const struct bell_kind *kind,
-		     const char *netns)
+static int open_bell(struct port_watch *w, struct bell *bell, const char *netns)
 {
+	const struct bell_kind *kind = bell->kind;
 	const char *step;
 	int r = trace_bell_new(&kind->spec, &bell->trace, &step);
 
@@ -309,8 +347,8 @@ static int open_bells(struct port_watch *w, const struct port_watch_config *conf
 		int r;
 
 		bell->owner = w;
-		bell->kind = bell_kinds[i].kind;
-		r = open_bell(w, bell, &bell_kinds[i], config->netns);
+		bell->kind = &bell_kinds[i];
+		r = open_bell(w, bell, config->netns);
 		if (r < 0)
 			return r;
 	}
@@ -326,7 +364,7 @@ static int set_up(struct port_watch *w, const struct port_watch_config *config)
 	if (r == 0)
 		r = open_gone(w, config);
 	if (r == 0)
-		r = timer_new(w->loop, on_timer, w, &w->timer);
+		r = timer_new(w->loop, ask_now, w, &w->timer);
 	return r;
 }
 

@@ -137,7 +137,7 @@ static int start_tap(struct tap *tap, const char *filter, int epoll, const char 
 static int add_taps(struct trace_bell *bell, const struct trace_bell_spec *spec, int n_processors,
 		    const char **step)
 {
-	uint64_t id;
+	uint64_t id = 0;
 	int r = read_id(spec->event, &id);
 
 	*step = "find the event in tracefs";

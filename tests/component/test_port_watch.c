@@ -184,6 +184,7 @@ static void look_at_all(struct fixture *t)
 static void listeners_of_all_kinds_are_reported(void **state)
 {
 	struct fixture *t = *state;
+	unsigned int n_reports;
 	int fds[5];
 
 	start(t, false);
@@ -194,9 +195,9 @@ static void listeners_of_all_kinds_are_reported(void **state)
 	fds[4] = open_socket(t, SOCK_STREAM, "::ffff:127.0.0.1", 81);
 	expect(t, "tcp [::1]:8080, tcp 0.0.0.0:80, tcp 127.0.0.1:81, "
 		  "udp [::]:53, udp 127.0.0.1:53");
-	assert_int_equal(t->n_reports, 2);
+	n_reports = t->n_reports;
 	fake_loop_advance(t->loop, 10000);
-	assert_int_equal(t->n_reports, 2);
+	assert_int_equal(t->n_reports, n_reports);
 	for (int i = 0; i < 5; i++)
 		close(fds[i]);
 }
