@@ -35,8 +35,11 @@
 #define PRICE 200
 #define CREDIT_MS 400
 #define DELAY_MAX_MS 1000
-/* Between two questions, for what comes in bursts. */
-#define SPACING_MS 5
+/* Between two questions: twice as long after each that found nothing new, until
+ * one does or there was a pause. */
+#define SPACING_MIN_MS 4
+#define SPACING_MAX_MS 16
+#define PAUSE_MS 100
 /* With this long to wait, nothing needs to wake us meanwhile. */
 #define MUTE_MS 4
 
@@ -81,6 +84,7 @@ struct port_watch {
 	struct timer *timer;
 	uint64_t ask_at_ms; /* when it ends */
 	uint64_t asked_ms;  /* the last time */
+	unsigned int spacing_ms;
 	uint64_t poll_at_ms, safety_at_ms, fast_until_ms;
 	uint64_t paid_until_us; /* what was spent, at its price */
 	bool has_reported;
@@ -115,10 +119,14 @@ static uint64_t spent_us(void)
 
 static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
 {
-	uint64_t before_us = spent_us();
+	uint64_t before_us = spent_us(), now_ms = loop_now_ms(w->loop);
 	int r = port_scan_ask(w->scan, kinds);
 
-	w->asked_ms = loop_now_ms(w->loop);
+	if (r > 0 || now_ms > w->asked_ms + PAUSE_MS)
+		w->spacing_ms = SPACING_MIN_MS;
+	else if (w->spacing_ms < SPACING_MAX_MS)
+		w->spacing_ms *= 2;
+	w->asked_ms = now_ms;
 	if (w->paid_until_us < w->asked_ms * 1000)
 		w->paid_until_us = w->asked_ms * 1000;
 	w->paid_until_us += (spent_us() - before_us) * PRICE;
@@ -187,8 +195,8 @@ static uint64_t affordable_at_ms(const struct port_watch *w, uint64_t at_ms)
 	uint64_t latest_ms = loop_now_ms(w->loop) + DELAY_MAX_MS;
 	uint64_t paid_ms = w->paid_until_us / 1000;
 
-	if (at_ms < w->asked_ms + SPACING_MS)
-		at_ms = w->asked_ms + SPACING_MS;
+	if (at_ms < w->asked_ms + w->spacing_ms)
+		at_ms = w->asked_ms + w->spacing_ms;
 	if (at_ms + CREDIT_MS < paid_ms)
 		at_ms = paid_ms - CREDIT_MS;
 	return at_ms < latest_ms ? at_ms : latest_ms;
@@ -380,6 +388,7 @@ int port_watch_new(struct loop *loop, const struct port_watch_config *config,
 	w->changed = config->changed;
 	w->arg = config->arg;
 	w->gone_fd = -1;
+	w->spacing_ms = SPACING_MIN_MS;
 	r = set_up(w, config);
 	if (r < 0) {
 		port_watch_free(w);
