@@ -13,6 +13,7 @@
 #include "forwarder/agent/acceptor.h"
 #include "forwarder/agent/agent_options.h"
 #include "forwarder/agent/privileges.h"
+#include "forwarder/agent/serial_device.h"
 #include "forwarder/agent/server.h"
 #include "forwarder/agent_token.h"
 #include "forwarder/port_watch.h"
@@ -30,6 +31,7 @@ struct agent {
 	struct port_watch *watch;
 	struct acceptor *acceptors[MAX_ACCEPTORS];
 	unsigned int n_acceptors;
+	struct serial_device *serial;
 	unsigned int n_ways; /* for the host to come; 0: the agent is of no use */
 };
 
@@ -197,6 +199,17 @@ static int serve_stdio(struct agent *agent)
 	return 0;
 }
 
+static int serve_serial(struct agent *agent, const struct acceptor_owner *owner)
+{
+	int r = serial_device_new(agent->loop, agent->options->serial_path, owner, &agent->serial);
+
+	if (r < 0)
+		log_error("--serial: %s", strerror(-r));
+	else
+		agent->n_ways++;
+	return r;
+}
+
 static int open_ways(struct agent *agent)
 {
 	const struct agent_options *o = agent->options;
@@ -212,6 +225,8 @@ static int open_ways(struct agent *agent)
 				 o->unix_path);
 	if (r == 0 && o->tcp.port)
 		r = listen_tcp(agent, &owner);
+	if (r == 0 && o->serial_path)
+		r = serve_serial(agent, &owner);
 	if (r == 0 && o->with_stdio)
 		r = serve_stdio(agent);
 	if (r == 0 && agent->n_ways == 0) {
@@ -278,6 +293,7 @@ static void tear_down(struct agent *agent)
 		log_counters(agent);
 	for (unsigned int i = 0; i < agent->n_acceptors; i++)
 		acceptor_free(agent->acceptors[i]);
+	serial_device_free(agent->serial);
 	port_watch_free(agent->watch);
 	agent_server_free(agent->server);
 	loop_free(agent->loop);
