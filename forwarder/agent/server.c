@@ -25,6 +25,7 @@
 struct agent_server {
 	struct loop *loop;
 	unsigned int max_connections, max_flows;
+	bool guest_service_only;
 	struct list connections; /* connection.node, the oldest first */
 	unsigned int n_connections;
 	struct flows *flows;
@@ -85,26 +86,36 @@ static void serve_guest_time(struct agent_server *server, struct http2_stream *s
 static const struct method {
 	const char *path;
 	serve_fn *serve;
+	bool is_guest_service;
 } methods[] = {
-	{ FLOW_PATH_NETFWD, serve_flow },
-	{ "/netfwd.v1.Agent/Hello", serve_hello },
-	{ "/netfwd.v1.Agent/Events", serve_events },
-	{ "/netfwd.v1.Agent/Listen", serve_listen },
-	{ FLOW_PATH_GUEST_SERVICE, serve_guest_tunnel },
-	{ "/GuestService/GetInfo", serve_guest_info },
-	{ "/GuestService/GetEvents", serve_guest_events },
-	{ "/GuestService/SyncTime", serve_guest_time },
+	{ FLOW_PATH_NETFWD, serve_flow, false },
+	{ "/netfwd.v1.Agent/Hello", serve_hello, false },
+	{ "/netfwd.v1.Agent/Events", serve_events, false },
+	{ "/netfwd.v1.Agent/Listen", serve_listen, false },
+	{ FLOW_PATH_GUEST_SERVICE, serve_guest_tunnel, true },
+	{ "/GuestService/GetInfo", serve_guest_info, true },
+	{ "/GuestService/GetEvents", serve_guest_events, true },
+	{ "/GuestService/SyncTime", serve_guest_time, true },
 };
+
+static const struct method *find_method(const struct agent_server *server, const char *path)
+{
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		if (strcmp(methods[i].path, path) == 0 &&
+		    (methods[i].is_guest_service || !server->guest_service_only))
+			return &methods[i];
+	}
+	return NULL;
+}
 
 static void on_request(void *arg, struct http2_stream *s, const char *path)
 {
 	struct connection *c = arg;
+	const struct method *method = find_method(c->server, path);
 
-	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
-		if (strcmp(methods[i].path, path) == 0) {
-			methods[i].serve(c->server, s);
-			return;
-		}
+	if (method) {
+		method->serve(c->server, s);
+		return;
 	}
 	log_limited(LOG_LEVEL_DEBUG, "host: no such method: %s", path);
 	http2_stream_refuse(s, GRPC_UNIMPLEMENTED, "no such method");
@@ -221,6 +232,7 @@ int agent_server_new(struct loop *loop, const struct agent_server_config *config
 	server->max_connections =
 		config->max_connections ? config->max_connections : MAX_CONNECTIONS;
 	server->max_flows = config->max_flows ? config->max_flows : MAX_FLOWS;
+	server->guest_service_only = config->guest_service_only;
 	list_init(&server->connections);
 	r = create_parts(server);
 	if (r < 0) {

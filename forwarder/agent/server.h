@@ -5,6 +5,7 @@
  * host, and tells what the guest listens on, by netfwd's own service and by
  * Lima's GuestService (forwarder/rpc/). It opens no connection to the host, and
  * needs no privileges but those of the sockets. All on the loop thread. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "forwarder/port_listener.h"
@@ -17,6 +18,7 @@ struct agent_server_config {
 	/* 0 in each: as said here. */
 	unsigned int max_connections; /* 16; the oldest goes when one more comes */
 	unsigned int max_flows;	      /* 16384, of all connections; each has a descriptor */
+	bool guest_service_only;      /* speaks as Lima's agent does, and no more */
 };
 
 struct agent_server_counters {

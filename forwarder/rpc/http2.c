@@ -43,12 +43,8 @@ static void settle(struct http2_stream *s)
 
 static void on_body(struct http2_stream *s, const struct http2_event *event)
 {
-	if (!s->ops) {
-		/* Its owner has left: as with a socket that was closed. */
-		http2_stream_consume(s, event->len);
-		http2_stream_reset(s);
+	if (!s->ops) /* dropped; without the credit for more, see sweep_left() */
 		return;
-	}
 	if (list_empty(&s->fresh))
 		list_append(&s->h->fresh, &s->fresh);
 	s->ops->body(s->arg, event->data, event->len);

@@ -243,12 +243,9 @@ static void detach(struct http2_stream *s)
 
 void http2_stream_leave(struct http2_stream *s)
 {
-	size_t unconsumed = s->unconsumed;
-
 	detach(s);
 	http2_stream_finish(s, GRPC_OK, "");
 	s->left_ms = loop_now_ms(s->h->loop);
-	http2_stream_consume(s, unconsumed);
 }
 
 void http2_stream_reset(struct http2_stream *s)
