@@ -21,6 +21,7 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
@@ -193,17 +194,27 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
-/* A way is a line here. */
+static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
+{
+	if (r == 0)
+		ways_add(app->ways, kind, tunnel);
+	return r;
+}
+
+/* The guest's link is there. */
 static int set_up_ways(struct app *app)
 {
-	bool is_namespace = app->options.link == OPTIONS_LINK_NETNS;
-	struct tunnel *tunnel;
-	int r = ways_new(app->loop, &app->ways);
+	const struct options *o = &app->options;
+	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
+	struct tunnel *tunnel = NULL;
+	int r;
 
-	if (r == 0)
-		r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
-	if (r == 0)
-		ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
+	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
+	if (r == 0 && is_namespace) {
+		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
+		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+	}
 	return r;
 }
 
@@ -217,7 +228,7 @@ static int set_up_base(struct app *app)
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
 	if (r == 0)
-		r = set_up_ways(app);
+		r = ways_new(app->loop, &app->ways);
 	policy.ways = app->ways;
 	if (r == 0)
 		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
@@ -237,7 +248,7 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (link_result < 0 || set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;

@@ -11,6 +11,7 @@
 #include "forwarder/control_socket.h"
 #include "forwarder/exposed.h"
 #include "forwarder/options.h"
+#include "forwarder/options_merge.h"
 #include "forwarder/policy.h"
 #include "netstack/base/log.h"
 #include "netstack/stack.h"
@@ -114,7 +115,7 @@ static int reload(void *arg, char *error)
 			       "this netfwd was started without --config");
 		return -EINVAL;
 	}
-	r = config_env_read(path, &config);
+	r = config_env_read(path, options_guest_kind(c->setup.options), &config);
 	if (r == 0)
 		r = policy_use(c->setup.policy, config);
 	if (r < 0) {

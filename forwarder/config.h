@@ -96,8 +96,15 @@ struct config {
 };
 
 /* What is not in the file. */
+enum config_guest_kind {
+	CONFIG_GUEST_OF_FILE, /* as its section guest says */
+	CONFIG_GUEST_NAMESPACE,
+	CONFIG_GUEST_OTHER,
+};
+
 struct config_context {
 	struct rule_types_env env;
+	enum config_guest_kind guest; /* as the command line says */
 	/* As struct rule_context has them. */
 	const char *socket_dir;
 	const struct rule_variable *guest_variables, *host_variables;

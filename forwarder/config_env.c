@@ -73,10 +73,11 @@ static int read_and_print(const char *path, const struct config_context *context
 	return r;
 }
 
-int config_env_read(const char *path, struct config **out)
+int config_env_read(const char *path, enum config_guest_kind guest, struct config **out)
 {
 	struct names names;
 	const struct config_context context = {
+		.guest = guest,
 		.env.ssh_port_forwarder = getenv("LIMA_SSH_PORT_FORWARDER"),
 		.env.ssh_over_vsock = getenv("LIMA_SSH_OVER_VSOCK"),
 		.socket_dir = names.socket_dir,

@@ -6,4 +6,4 @@
 
 /* Reads path, or takes the defaults if it is NULL. Warnings and errors go to the
  * log. 0, -EINVAL or -ENOMEM. */
-int config_env_read(const char *path, struct config **out);
+int config_env_read(const char *path, enum config_guest_kind guest, struct config **out);

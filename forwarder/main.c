@@ -43,7 +43,7 @@ static int serve_with_config(struct options *options)
 	int status = EXIT_FAILURE;
 
 	log_set_json(options->log_json);
-	if (config_env_read(options->config_path, &config) < 0)
+	if (config_env_read(options->config_path, options_guest_kind(options), &config) < 0)
 		return EXIT_FAILURE;
 	if (options_merge(options, config, error) < 0)
 		log_error("%s", error);

@@ -75,6 +75,29 @@ int options_merge(struct options *options, const struct config *config,
 	return merge_network(options, &config->network, error);
 }
 
+enum config_guest_kind options_guest_kind(const struct options *options)
+{
+	switch (options->link) {
+	case OPTIONS_LINK_NETNS:
+		return CONFIG_GUEST_NAMESPACE;
+	case OPTIONS_LINK_USER:
+		return options->config ? CONFIG_GUEST_OTHER : CONFIG_GUEST_OF_FILE;
+	case OPTIONS_LINK_STREAM:
+	case OPTIONS_LINK_DGRAM:
+	case OPTIONS_LINK_FD:
+	case OPTIONS_LINK_QEMU:
+		break;
+	}
+	return CONFIG_GUEST_OTHER;
+}
+
+static struct rule_set set_without_config(const struct options *options)
+{
+	return (struct rule_set){ .types = options->link == OPTIONS_LINK_NETNS ?
+						   RULE_TYPES_NAMESPACE :
+						   RULE_TYPES_DEFAULT };
+}
+
 int options_rules(const struct options *options, const struct config *config, struct rule **rules,
 		  struct rule_set *set)
 {
@@ -87,7 +110,7 @@ int options_rules(const struct options *options, const struct config *config, st
 		all[n++] = rule_from_forward(&options->forwards[i], i);
 	for (unsigned int i = 0; i < n_from_file; i++)
 		all[n++] = config->set.rules[i];
-	*set = config ? config->set : (struct rule_set){ .types = RULE_TYPES_DEFAULT };
+	*set = config ? config->set : set_without_config(options);
 	set->rules = all;
 	set->n_rules = n;
 	*rules = all;

@@ -71,6 +71,8 @@ struct rule_types {
 
 /* Lima's "dual". */
 #define RULE_TYPES_DEFAULT ((struct rule_types){ RULE_VIA_SSH, RULE_VIA_GRPC })
+/* Of a guest that is a namespace, where neither ssh nor an agent is set up. */
+#define RULE_TYPES_NAMESPACE ((struct rule_types){ RULE_VIA_AUTO, RULE_VIA_AUTO })
 
 struct rule_set {
 	const struct rule *rules; /* n_rules, in the order of matching */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "forwarder/listen_socket.h"
+#include "netstack/acceptor.h"
 #include "netstack/base/list.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
@@ -20,12 +21,6 @@
 #include "netstack/stream_fd.h"
 #include "netstack/unix_socket.h"
 
-/* Connections taken in one round of the loop, so that a flood of them does not
- * hold up those that are open. */
-#define ACCEPTS_PER_ROUND 64
-/* Long enough to cost nothing, short enough not to be noticed by a client. */
-#define ACCEPT_PAUSE_MS 100
-
 struct tcp_forward {
 	struct loop *loop;
 	struct endpoint host;
@@ -33,9 +28,7 @@ struct tcp_forward {
 	char name[sizeof(((struct unix_socket *)0)->path)]; /* of either, for logs */
 	struct tcp_dialer dialer;
 	int fd; /* path.fd, or our own */
-	struct watch *watch;
-	struct timer *resume;
-	bool is_short;		 /* out of descriptors or memory, and said so */
+	struct acceptor *acceptor;
 	struct list connections; /* connection.node */
 	unsigned int n_connections;
 	struct tcp_forward_counters counters;
@@ -50,14 +43,13 @@ struct connection {
 	struct relay *relay;
 };
 
-static void on_acceptable(void *arg, unsigned int events);
+static void on_accepted(void *arg, int fd, const struct endpoint *client);
+static void on_accept_paused(void *arg, int error);
 
-static void on_resume(void *arg)
-{
-	struct tcp_forward *f = arg;
-
-	watch_want(f->watch, LOOP_READ);
-}
+static const struct acceptor_owner acceptor_owner = {
+	.accepted = on_accepted,
+	.paused = on_accept_paused,
+};
 
 static int open_socket(struct tcp_forward *f, const struct endpoint *host)
 {
@@ -83,13 +75,6 @@ static int open_path(struct tcp_forward *f, const char *path)
 	return 0;
 }
 
-static int watch_socket(struct tcp_forward *f)
-{
-	int r = timer_new(f->loop, on_resume, f, &f->resume);
-
-	return r < 0 ? r : watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
-}
-
 static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer *dialer)
 {
 	struct tcp_forward *f = calloc(1, sizeof(*f));
@@ -107,7 +92,7 @@ static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer
 static int finish_new(struct tcp_forward *f, int r, struct tcp_forward **out)
 {
 	if (r == 0)
-		r = watch_socket(f);
+		r = acceptor_new(f->loop, f->fd, &acceptor_owner, f, &f->acceptor);
 	if (r < 0) {
 		tcp_forward_free(f);
 		return r;
@@ -145,7 +130,7 @@ int tcp_forward_start(struct tcp_forward *f)
 		set_reuse(f, 1);
 	if (listen(f->fd, SOMAXCONN) < 0)
 		return -errno;
-	watch_want(f->watch, LOOP_READ);
+	acceptor_start(f->acceptor);
 	return 0;
 }
 
@@ -153,8 +138,7 @@ int tcp_forward_start(struct tcp_forward *f)
  * refuses and still holds its port. */
 void tcp_forward_pause(struct tcp_forward *f)
 {
-	watch_want(f->watch, 0);
-	timer_stop(f->resume);
+	acceptor_pause(f->acceptor);
 	(void)shutdown(f->fd, SHUT_RD);
 	set_reuse(f, 0);
 }
@@ -169,10 +153,8 @@ void tcp_forward_retire(struct tcp_forward *f, void (*drained)(void *arg), void 
 
 void tcp_forward_stop(struct tcp_forward *f)
 {
-	watch_free(f->watch);
-	f->watch = NULL;
-	timer_free(f->resume);
-	f->resume = NULL;
+	acceptor_free(f->acceptor);
+	f->acceptor = NULL;
 	if (f->path.fd >= 0)
 		unix_socket_close(&f->path);
 	else if (f->fd >= 0)
@@ -293,14 +275,25 @@ static void reset_client(int fd)
 	close(fd);
 }
 
-/* Takes fd. */
-static void serve(struct tcp_forward *f, int fd, const struct endpoint *client)
+static void on_accept_paused(void *arg, int error)
 {
+	struct tcp_forward *f = arg;
+
+	f->counters.accept_pauses++;
+	if (error)
+		log_warn("tcp %s: new connections wait: %s", f->name, strerror(-error));
+}
+
+/* Takes fd. */
+static void on_accepted(void *arg, int fd, const struct endpoint *client)
+{
+	struct tcp_forward *f = arg;
 	struct connection *c = calloc(1, sizeof(*c));
 	const int on = 1;
 	struct stream *host;
 	int r;
 
+	f->counters.accepted++;
 	if (!c) {
 		reset_client(fd);
 		f->counters.dial_failed++;
@@ -320,52 +313,5 @@ static void serve(struct tcp_forward *f, int fd, const struct endpoint *client)
 		log_limited(LOG_LEVEL_WARN, "tcp %s: no connection to the guest: %s", f->name,
 			    strerror(-r));
 		connection_free(c);
-	}
-}
-
-/* Clients stay in the backlog; with a descriptor that is readable all the time
- * the loop would not sleep. */
-static void pause_accepting(struct tcp_forward *f, int error)
-{
-	watch_want(f->watch, 0);
-	timer_start(f->resume, ACCEPT_PAUSE_MS);
-	f->counters.accept_pauses++;
-	if (!f->is_short)
-		log_warn("tcp %s: new connections wait: %s", f->name, strerror(error));
-	f->is_short = true;
-}
-
-/* Whether to go on accepting in this round. */
-static bool accept_one(struct tcp_forward *f)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
-	struct endpoint client;
-	int fd = accept4(f->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0) {
-		if (errno == EAGAIN)
-			return false;
-		if (errno == EINTR || errno == ECONNABORTED) /* gone while it waited */
-			return true;
-		pause_accepting(f, errno);
-		return false;
-	}
-	f->is_short = false;
-	f->counters.accepted++;
-	if (endpoint_from_sockaddr(&sa, &client) < 0)
-		client = (struct endpoint){ .addr = IPADDR_V6_ANY };
-	serve(f, fd, &client);
-	return true;
-}
-
-static void on_acceptable(void *arg, unsigned int events)
-{
-	struct tcp_forward *f = arg;
-
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
-		if (!accept_one(f))
-			return;
 	}
 }
