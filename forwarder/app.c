@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "forwarder/agent_link.h"
 #include "forwarder/app_control.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
@@ -37,9 +38,11 @@ struct app {
 	struct loop *loop;
 	struct stack *stack;
 	struct ways *ways;
+	struct agent_link *agent; /* NULL: there is none */
+	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
 	struct forwards *forwards;
 	struct policy *policy;
-	struct port_watch *watch; /* NULL: the guest's ports are not followed */
+	struct port_watch *watch; /* NULL: the agent tells, or nobody follows them */
 	struct app_control *control;
 	struct qemu *qemu;
 	bool is_qemu_running;
@@ -124,11 +127,26 @@ static int set_up_user_socket(struct app *app)
 	return 0;
 }
 
+static const struct config_agent *agent_of(const struct options *o)
+{
+	return o->config && o->config->agent.transport > CONFIG_AGENT_NONE ? &o->config->agent :
+									     NULL;
+}
+
+/* One that `netfwd qemu` gives to the guest by itself. */
+static bool has_own_port(const struct options *o)
+{
+	const struct config_agent *agent = agent_of(o);
+
+	return agent && agent->transport == CONFIG_AGENT_SERIAL && !agent->path;
+}
+
 static int set_up_qemu(struct app *app)
 {
 	const struct qemu_config config = {
 		.argv = app->options.qemu_argv,
 		.mtu = app->options.mtu,
+		.agent_fd = has_own_port(&app->options) ? &app->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = app,
 	};
@@ -194,6 +212,44 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
+
+	if (!listeners) {
+		log_error("no memory for what the guest listens on");
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
+	policy_set_listeners(app->policy, listeners, n);
+	free(listeners);
+}
+
+static int set_up_agent(struct app *app)
+{
+	const struct agent_link_setup setup = {
+		.transport = {
+			.config = agent_of(&app->options),
+			.stack = app->stack,
+			.guest = app->config.guest4,
+			.serial_fd = app->agent_fd,
+		},
+		.listeners = on_listeners,
+		.arg = app,
+	};
+	int r;
+
+	if (!setup.transport.config)
+		return 0;
+	app->agent_fd = -1; /* the agent's from here on */
+	r = agent_link_new(app->loop, &setup, &app->agent);
+	if (r == 0)
+		ways_add(app->ways, RULE_VIA_GRPC, agent_link_tunnel(app->agent));
+	return r;
+}
+
 static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
 {
 	if (r == 0)
@@ -215,7 +271,7 @@ static int set_up_ways(struct app *app)
 		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
 		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
 	}
-	return r;
+	return r < 0 ? r : set_up_agent(app);
 }
 
 static int set_up_base(struct app *app)
@@ -259,22 +315,8 @@ static int set_up(struct app *app)
 	return result;
 }
 
-static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
-{
-	struct app *app = arg;
-	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
-
-	if (!listeners) {
-		log_error("no memory for what the guest listens on");
-		return;
-	}
-	for (unsigned int i = 0; i < n; i++)
-		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
-	policy_set_listeners(app->policy, listeners, n);
-	free(listeners);
-}
-
-/* A namespace's ports are followed when there are rules for them. */
+/* A namespace's ports are followed when there are rules for them, and no agent that
+ * tells. */
 static int start_watch(struct app *app)
 {
 	const struct port_watch_config config = {
@@ -283,7 +325,7 @@ static int start_watch(struct app *app)
 		.arg = app,
 	};
 
-	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
+	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config || app->agent)
 		return 0;
 	return port_watch_new(app->loop, &config, &app->watch);
 }
@@ -347,6 +389,7 @@ static void tear_down(struct app *app)
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
+	agent_link_free(app->agent);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);
@@ -355,7 +398,11 @@ static void tear_down(struct app *app)
 
 int app_run(const struct options *options)
 {
-	struct app app = { .options = *options, .config = config_from(options) };
+	struct app app = {
+		.options = *options,
+		.config = config_from(options),
+		.agent_fd = -1,
+	};
 	int r;
 
 	raise_descriptor_limit();

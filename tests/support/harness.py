@@ -173,6 +173,33 @@ class Netfwd(Program):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
+class Agent(Program):
+    """netfwd-agent, in the network namespace of a guest that is one."""
+
+    def __init__(self, guest, *arguments):
+        ready, ready_child = os.pipe()
+        binary = pathlib.Path(Netfwd.binary()).with_name("netfwd-agent")
+        command = ["nsenter", f"--net=/run/netns/{guest.name}", binary,
+                   f"--ready-fd={ready_child}", *arguments]
+        super().__init__("netfwd-agent " + " ".join(arguments), command, pass_fds=[ready_child])
+        os.close(ready_child)
+        with os.fdopen(ready, "rb") as ready:
+            answered = select.select([ready], [], [], START_TIMEOUT)[0]
+            if not answered or ready.read(1) != b"1":
+                self.kill()
+                raise RuntimeError(f"the agent did not become ready:\n{self.log()}")
+
+    def stop(self):
+        """Insists on an orderly end, sanitizers included."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        finally:
+            self.kill()
+        if status != 0:
+            raise RuntimeError(f"the agent ended with {status}:\n{self.log()[-4000:]}")
+
+
 class Guest:
     """What every kind of guest can do. Subclasses say how to run a shell script in it."""
 
