@@ -27,11 +27,14 @@
 /* A listener seldom comes alone. */
 #define POLL_FAST_FOR_MS 2000
 #define RETRY_MS 20
+/* What begins to listen can be found only some moments after the event: a process
+ * may be stopped in between. */
+#define RECHECK_MS 20
 /* Destroyed sockets read in one round of the loop. */
 #define EVENTS_PER_ROUND 64
 
-/* A question that took a time may be followed by the next after PRICE times
- * that: half a percent of a processor. So much may have been spent at once. */
+/* A question that found nothing new may be followed by the next after PRICE times
+ * what it took: half a percent of a processor. So much may have been spent at once. */
 #define PRICE 200
 #define CREDIT_MS 400
 #define DELAY_MAX_MS 1000
@@ -51,13 +54,16 @@ struct bell_kind {
 };
 
 /* Connections that were accepted go from LISTEN (10) to another state than CLOSE
- * (7). What begins to listen can be found only some moments after the event. */
+ * (7). */
 static const struct bell_kind bell_kinds[] = {
 	{ PORT_SCAN_TCP,
 	  PORT_WATCH_SETTLE_MS,
 	  { "sock/inet_sock_set_state", "newstate == 10 || (oldstate == 10 && newstate == 7)" } },
 	{ PORT_SCAN_UDP, 0, { "syscalls/sys_exit_bind", "ret == 0" } },
 };
+
+#define N_KINDS 2U /* PORT_SCAN_* are 1 << kind */
+#define NEVER UINT64_MAX
 
 #define N_BELLS (sizeof(bell_kinds) / sizeof(bell_kinds[0]))
 
@@ -79,11 +85,12 @@ struct port_watch {
 	struct watch *gone;
 	uint64_t buffer[4096 / sizeof(uint64_t)]; /* for gone_fd */
 
-	unsigned int polled; /* kinds without a bell */
-	unsigned int due;    /* kinds to be asked for when the timer ends */
+	unsigned int polled;	  /* kinds without a bell */
+	uint64_t due_ms[N_KINDS]; /* when to ask for it; NEVER */
+	bool recheck;		  /* TCP, after the next question */
+	bool is_muted;
 	struct timer *timer;
-	uint64_t ask_at_ms; /* when it ends */
-	uint64_t asked_ms;  /* the last time */
+	uint64_t asked_ms; /* the last time */
 	unsigned int spacing_ms;
 	uint64_t poll_at_ms, safety_at_ms, fast_until_ms;
 	uint64_t paid_until_us; /* what was spent, at its price */
@@ -92,6 +99,7 @@ struct port_watch {
 
 static void set_ears(struct port_watch *w, bool open)
 {
+	w->is_muted = !open;
 	for (size_t i = 0; i < N_BELLS; i++) {
 		if (w->bells[i].watch)
 			watch_want(w->bells[i].watch, open ? LOOP_READ : 0);
@@ -99,12 +107,28 @@ static void set_ears(struct port_watch *w, bool open)
 	watch_want(w->gone, open ? LOOP_READ : 0);
 }
 
-static void start_timer(struct port_watch *w, uint64_t at_ms)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	uint64_t now_ms = loop_now_ms(w->loop);
+	return a < b ? a : b;
+}
 
-	w->ask_at_ms = at_ms;
+static void start_timer(struct port_watch *w)
+{
+	uint64_t now_ms = loop_now_ms(w->loop), at_ms = w->safety_at_ms;
+
+	if (w->polled)
+		at_ms = earlier(at_ms, w->poll_at_ms);
+	for (unsigned int i = 0; i < N_KINDS; i++)
+		at_ms = earlier(at_ms, w->due_ms[i]);
 	timer_start(w->timer, at_ms > now_ms ? at_ms - now_ms : 0);
+}
+
+static void set_due(struct port_watch *w, unsigned int kinds, uint64_t at_ms)
+{
+	for (unsigned int i = 0; i < N_KINDS; i++) {
+		if (kinds & 1U << i)
+			w->due_ms[i] = earlier(w->due_ms[i], at_ms);
+	}
 }
 
 /* --- asking -------------------------------------------------------------- */
@@ -116,78 +140,6 @@ static uint64_t spent_us(void)
 	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
-
-static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
-{
-	uint64_t before_us = spent_us(), now_ms = loop_now_ms(w->loop);
-	int r = port_scan_ask(w->scan, kinds);
-
-	if (r > 0 || now_ms > w->asked_ms + PAUSE_MS)
-		w->spacing_ms = SPACING_MIN_MS;
-	else if (w->spacing_ms < SPACING_MAX_MS)
-		w->spacing_ms *= 2;
-	w->asked_ms = now_ms;
-	if (w->paid_until_us < w->asked_ms * 1000)
-		w->paid_until_us = w->asked_ms * 1000;
-	w->paid_until_us += (spent_us() - before_us) * PRICE;
-	return r;
-}
-
-static unsigned int take_due(struct port_watch *w)
-{
-	uint64_t now_ms = loop_now_ms(w->loop);
-	unsigned int kinds = w->due;
-
-	w->due = 0;
-	if (now_ms >= w->safety_at_ms)
-		kinds = PORT_SCAN_ALL;
-	if (now_ms >= w->poll_at_ms)
-		kinds |= w->polled;
-	return kinds;
-}
-
-static void plan_next(struct port_watch *w, unsigned int asked)
-{
-	uint64_t now_ms = loop_now_ms(w->loop);
-
-	if (asked == PORT_SCAN_ALL)
-		w->safety_at_ms = now_ms + PORT_WATCH_SAFETY_MS;
-	w->poll_at_ms =
-		now_ms + (now_ms < w->fast_until_ms ? PORT_WATCH_POLL_FAST_MS : PORT_WATCH_POLL_MS);
-	start_timer(w,
-		    w->polled && w->poll_at_ms < w->safety_at_ms ? w->poll_at_ms : w->safety_at_ms);
-}
-
-static void report(struct port_watch *w)
-{
-	unsigned int n;
-	const struct port_listener *all = port_scan_listeners(w->scan, &n);
-
-	w->has_reported = true;
-	w->changed(w->arg, all, n);
-}
-
-static void ask_now(void *arg)
-{
-	struct port_watch *w = arg;
-	unsigned int kinds = take_due(w);
-	int r = ask_at_a_price(w, kinds);
-
-	if (r > 0)
-		w->fast_until_ms = loop_now_ms(w->loop) + POLL_FAST_FOR_MS;
-	set_ears(w, true);
-	plan_next(w, kinds);
-	if (r < 0) {
-		log_limited(LOG_LEVEL_WARN, "the guest's listeners are not known for now: %s",
-			    strerror(-r));
-		w->due = kinds;
-		start_timer(w, loop_now_ms(w->loop) + RETRY_MS);
-	} else if (r > 0 || !w->has_reported) {
-		report(w);
-	}
-}
-
-/* --- when to ask --------------------------------------------------------- */
 
 /* What was spent of late may put it off. */
 static uint64_t affordable_at_ms(const struct port_watch *w, uint64_t at_ms)
@@ -202,18 +154,125 @@ static uint64_t affordable_at_ms(const struct port_watch *w, uint64_t at_ms)
 	return at_ms < latest_ms ? at_ms : latest_ms;
 }
 
+/* After an event and the question about it. */
+static void recheck(struct port_watch *w, bool is_explained)
+{
+	if (w->recheck && !is_explained)
+		set_due(w, PORT_SCAN_TCP, affordable_at_ms(w, loop_now_ms(w->loop) + RECHECK_MS));
+	w->recheck = false;
+}
+
+static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
+{
+	uint64_t before_us = spent_us(), now_ms = loop_now_ms(w->loop);
+	int r = port_scan_ask(w->scan, kinds);
+
+	if (r > 0 || now_ms > w->asked_ms + PAUSE_MS)
+		w->spacing_ms = SPACING_MIN_MS;
+	else if (w->spacing_ms < SPACING_MAX_MS)
+		w->spacing_ms *= 2;
+	w->asked_ms = now_ms;
+	if (w->paid_until_us < now_ms * 1000)
+		w->paid_until_us = now_ms * 1000;
+	if (r <= 0)
+		w->paid_until_us += (spent_us() - before_us) * PRICE;
+	if (kinds & PORT_SCAN_TCP)
+		recheck(w, r > 0 && kinds == PORT_SCAN_TCP);
+	return r;
+}
+
+static bool take_bell(struct bell *bell)
+{
+	if (!bell->trace || !trace_bell_take(bell->trace))
+		return false;
+	if (bell->kind->kind == PORT_SCAN_TCP)
+		bell->owner->recheck = true;
+	return true;
+}
+
+/* Of what was not listened to for a while. */
+static void take_bells(struct port_watch *w)
+{
+	for (size_t i = 0; i < N_BELLS; i++) {
+		if (take_bell(&w->bells[i]))
+			set_due(w, w->bells[i].kind->kind, 0);
+	}
+}
+
+static unsigned int take_due(struct port_watch *w)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
+	unsigned int kinds = now_ms >= w->poll_at_ms ? w->polled : 0;
+
+	if (now_ms >= w->safety_at_ms)
+		kinds = PORT_SCAN_ALL;
+	for (unsigned int i = 0; i < N_KINDS; i++) {
+		if (now_ms >= w->due_ms[i])
+			kinds |= 1U << i;
+		if (kinds & 1U << i)
+			w->due_ms[i] = NEVER;
+	}
+	return kinds;
+}
+
+static void plan_next(struct port_watch *w, unsigned int asked)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
+
+	if (asked == PORT_SCAN_ALL)
+		w->safety_at_ms = now_ms + PORT_WATCH_SAFETY_MS;
+	w->poll_at_ms =
+		now_ms + (now_ms < w->fast_until_ms ? PORT_WATCH_POLL_FAST_MS : PORT_WATCH_POLL_MS);
+	start_timer(w);
+}
+
+static void report(struct port_watch *w)
+{
+	unsigned int n;
+	const struct port_listener *all = port_scan_listeners(w->scan, &n);
+
+	w->has_reported = true;
+	w->changed(w->arg, all, n);
+}
+
+static void ask_now(void *arg)
+{
+	struct port_watch *w = arg;
+	unsigned int kinds;
+	int r;
+
+	if (w->is_muted)
+		take_bells(w);
+	kinds = take_due(w);
+	r = ask_at_a_price(w, kinds);
+
+	if (r > 0)
+		w->fast_until_ms = loop_now_ms(w->loop) + POLL_FAST_FOR_MS;
+	set_ears(w, true);
+	plan_next(w, kinds);
+	if (r < 0) {
+		log_limited(LOG_LEVEL_WARN, "the guest's listeners are not known for now: %s",
+			    strerror(-r));
+		set_due(w, kinds, loop_now_ms(w->loop) + RETRY_MS);
+		start_timer(w);
+	} else if (r > 0 || !w->has_reported) {
+		report(w);
+	}
+}
+
+/* --- when to ask --------------------------------------------------------- */
+
 static void ask_soon(struct port_watch *w, unsigned int kinds, unsigned int delay_ms)
 {
 	uint64_t now_ms = loop_now_ms(w->loop);
 	uint64_t at_ms = affordable_at_ms(w, now_ms + delay_ms);
 
-	w->due |= kinds;
+	set_due(w, kinds, at_ms);
 	if (at_ms <= now_ms) {
 		ask_now(w);
 		return;
 	}
-	if (at_ms < w->ask_at_ms)
-		start_timer(w, at_ms);
+	start_timer(w);
 	if (at_ms >= now_ms + MUTE_MS)
 		set_ears(w, false);
 }
@@ -223,8 +282,8 @@ static void on_bell(void *arg, unsigned int events)
 	struct bell *bell = arg;
 
 	(void)events;
-	trace_bell_silence(bell->trace);
-	ask_soon(bell->owner, bell->kind->kind, bell->kind->settle_ms);
+	if (take_bell(bell))
+		ask_soon(bell->owner, bell->kind->kind, bell->kind->settle_ms);
 }
 
 /* What an event said. */
@@ -389,13 +448,14 @@ int port_watch_new(struct loop *loop, const struct port_watch_config *config,
 	w->arg = config->arg;
 	w->gone_fd = -1;
 	w->spacing_ms = SPACING_MIN_MS;
+	w->due_ms[0] = w->due_ms[1] = NEVER;
 	r = set_up(w, config);
 	if (r < 0) {
 		port_watch_free(w);
 		return r;
 	}
 	set_ears(w, true);
-	start_timer(w, loop_now_ms(loop));
+	start_timer(w); /* at once: safety_at_ms is 0 */
 	*out = w;
 	return 0;
 }

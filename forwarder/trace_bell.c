@@ -23,6 +23,7 @@
 struct tap {
 	int fd;
 	void *ring;
+	uint64_t seen; /* bytes that were ever written into the ring */
 };
 
 struct trace_bell {
@@ -196,11 +197,20 @@ int trace_bell_fd(const struct trace_bell *bell)
 	return bell->epoll;
 }
 
-/* An event is readable once, so that looking at it is enough. */
-void trace_bell_silence(struct trace_bell *bell)
+bool trace_bell_take(struct trace_bell *bell)
 {
 	struct epoll_event events[16];
+	bool has_rung = false;
 
 	while (epoll_wait(bell->epoll, events, 16, 0) == 16)
 		;
+	for (unsigned int i = 0; i < bell->n; i++) {
+		struct tap *tap = &bell->taps[i];
+		const struct perf_event_mmap_page *page = tap->ring;
+		uint64_t written = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
+
+		has_rung = has_rung || written != tap->seen;
+		tap->seen = written;
+	}
+	return has_rung;
 }

@@ -7,6 +7,8 @@
  * Needs CAP_PERFMON (or CAP_SYS_ADMIN) to be opened, and CAP_SYS_ADMIN where
  * tracefs is mounted nowhere: then it is used without mounting it. No capability
  * is needed after that. Processors that are switched on later are not heard. */
+#include <stdbool.h>
+
 struct trace_bell;
 
 struct trace_bell_spec {
@@ -18,7 +20,7 @@ struct trace_bell_spec {
 int trace_bell_new(const struct trace_bell_spec *spec, struct trace_bell **out, const char **step);
 void trace_bell_free(struct trace_bell *bell); /* accepts NULL */
 
-/* Readable when it has rung; by the next call it is silent until it rings
- * again. */
+/* Readable when it has rung; it may be so once only, so that looking at it is not
+ * enough: trace_bell_take() says whether it has rung since it said so before. */
 int trace_bell_fd(const struct trace_bell *bell);
-void trace_bell_silence(struct trace_bell *bell);
+bool trace_bell_take(struct trace_bell *bell);

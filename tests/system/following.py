@@ -105,3 +105,13 @@ class Pair:
     def close(self):
         self.client.close()
         self.guest.close()
+
+
+def pair_eventually(listener, port, host="127.0.0.1"):
+    """A client that comes before netfwd has seen a change is reset."""
+    listener.settimeout(0.5)
+    for _ in range(2 * PATIENCE):
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            return Pair(listener, port, host)
+        time.sleep(POLL)
+    raise TimeoutError("no connection arrived")

@@ -16,7 +16,8 @@ import unittest
 
 import paths  # noqa: F401
 import harness
-from following import PATIENCE, PORT, Inside, Pair, connect, wait_reachable, wait_refused
+from following import (PATIENCE, PORT, Inside, Pair, connect, pair_eventually, wait_reachable,
+                       wait_refused)
 
 SAMPLES = 100
 PROMISE = 0.1  # seconds; of most samples, as the machine may be busy for a moment
@@ -117,7 +118,7 @@ class AgentCase(unittest.TestCase):
 
     def check_works(self, listener, port=PORT):
         wait_reachable(port)
-        pair = Pair(listener, port)
+        pair = pair_eventually(listener, port)
         pair.check()
         pair.close()
 
@@ -155,7 +156,7 @@ class Unix(AgentCase):
                 server.send(b"pong")
                 self.assertEqual(client.recv(16), b"pong")
                 time.sleep(0.3)  # the agent has looked meanwhile
-        self.assertNotIn("stopping ", self.netfwd.log())
+        self.assertNotIn("stopping protocol=udp", self.netfwd.log())
         server.close()
         self.netfwd.wait_log("stopping protocol=udp", PATIENCE)
 
@@ -211,7 +212,7 @@ class Unix(AgentCase):
         self.check_works(new, PORT + 2)
         self.check_works(stays, PORT + 1)
         wait_refused(PORT)
-        self.assertEqual(self.netfwd.log().count("stopping "), 1)
+        self.netfwd.wait_log(f"stopping protocol=tcp host=127.0.0.1:{PORT} ")
 
     def test_agent_stopped_and_continued(self):
         listener = self.listen()
@@ -263,8 +264,9 @@ class Tcp(AgentCase):
 
     def test_only_the_gateway_with_the_token_is_served(self):
         wait_for = self.agent.wait_log
-        self.inside.thread.submit(socket.create_connection, ("127.0.0.1", self.port),
-                                  PATIENCE).result(PATIENCE).close()
+        stranger = self.inside.thread.submit(socket.create_connection,
+                                             ("127.0.0.1", self.port), PATIENCE)
+        stranger.result(PATIENCE).close()
         wait_for("not the host's")
 
         other = harness.new_path("token")

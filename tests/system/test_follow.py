@@ -14,7 +14,8 @@ import unittest
 
 import paths  # noqa: F401
 import harness
-from following import PATIENCE, PORT, Inside, Pair, wait_reachable, wait_refused
+from following import (PATIENCE, PORT, Inside, Pair, pair_eventually, wait_reachable,
+                       wait_refused)
 
 PROMISE = 0.1  # seconds, from listen() to reachable and from close() to refused
 SAMPLES = 25
@@ -82,21 +83,15 @@ class Follow(unittest.TestCase):
                 return sender
         raise TimeoutError("no datagram arrived")
 
-    def pair_eventually(self, listener):
-        """A client that comes before netfwd has seen a change is reset."""
-        listener.settimeout(5 * PROMISE)
-        for _ in range(int(PATIENCE / PROMISE)):
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                return self.pair(listener)
-        raise TimeoutError("no connection arrived")
-
     def test_both_halves_of_a_published_port_are_one(self):
         first = self.listen("0.0.0.0")
         wait_reachable(self.port)
         pair = self.pair(first)
         second = self.listen("::")
         first.close()
-        self.pair_eventually(second).check()
+        eventual = pair_eventually(second, self.port)
+        self.addCleanup(eventual.close)
+        eventual.check()
         pair.check()
         self.assertEqual(self.netfwd.log().count("forwarding protocol=tcp"), 1)
         second.close()
