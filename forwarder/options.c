@@ -12,6 +12,7 @@
 enum option_id {
 	OPT_STREAM = 256, /* above every short option */
 	OPT_DGRAM,
+	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
 	OPT_IFNAME,
@@ -31,6 +32,7 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "stream", required_argument, NULL, OPT_STREAM },
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
+	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
@@ -60,6 +62,7 @@ static const char help_text[] =
 	"The guest, one of:\n"
 	"  --stream PATH      listen on a UNIX socket for QEMU's -netdev stream\n"
 	"  --dgram PATH       a UNIX datagram socket, for -netdev dgram and vfkit\n"
+	"  --vhost-user PATH  listen for QEMU's -netdev vhost-user and User-Mode Linux\n"
 	"  --fd N             an inherited socket, stream or datagram\n"
 	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
@@ -223,6 +226,8 @@ static int take_option(struct parser *p, int option)
 		return parse_link_path(p, "--stream", OPTIONS_LINK_STREAM);
 	case OPT_DGRAM:
 		return parse_link_path(p, "--dgram", OPTIONS_LINK_DGRAM);
+	case OPT_VHOST_USER:
+		return parse_link_path(p, "--vhost-user", OPTIONS_LINK_VHOST_USER);
 	case OPT_FD:
 		if (choose_link(p, "--fd", OPTIONS_LINK_FD) < 0)
 			return -EINVAL;

@@ -18,12 +18,13 @@ enum options_action {
 
 /* Where the guest's frames come from. */
 enum options_link {
-	OPTIONS_LINK_USER,   /* nothing given: the per-user socket */
-	OPTIONS_LINK_STREAM, /* link_path */
-	OPTIONS_LINK_DGRAM,  /* link_path */
-	OPTIONS_LINK_FD,     /* link_fd */
-	OPTIONS_LINK_NETNS,  /* netns, ifname */
-	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
+	OPTIONS_LINK_USER,	 /* nothing given: the per-user socket */
+	OPTIONS_LINK_STREAM,	 /* link_path */
+	OPTIONS_LINK_DGRAM,	 /* link_path */
+	OPTIONS_LINK_VHOST_USER, /* link_path */
+	OPTIONS_LINK_FD,	 /* link_fd */
+	OPTIONS_LINK_NETNS,	 /* netns, ifname */
+	OPTIONS_LINK_QEMU,	 /* qemu_argv: started by us */
 };
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
