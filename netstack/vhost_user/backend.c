@@ -532,8 +532,8 @@ static int dispatch(struct vhost_backend *b, struct vhost_message *m, struct vho
 
 int vhost_backend_handle(struct vhost_backend *b, struct vhost_message *m, struct vhost_answer *a)
 {
-	bool has_ack = b->protocol_features >> VHOST_PROTOCOL_F_REPLY_ACK & 1;
-	bool wants_ack = has_ack && (m->flags & VHOST_FLAG_NEED_REPLY);
+	/* UML asks for it in the very message that agrees on such answers */
+	bool wants_ack = m->flags & VHOST_FLAG_NEED_REPLY;
 	const char *name;
 	int r;
 
