@@ -74,7 +74,8 @@ static const char help_text[] =
 	"                     given any number of times\n"
 	"\n"
 	"Network:\n"
-	"  --mtu N            1280 to 65520 (default 65520 with --netns, else 32000)\n"
+	"  --mtu N            1280 to 65520 (default 65520 with --netns and --vhost-user,\n"
+	"                     else 32000)\n"
 	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24)\n"
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
@@ -420,11 +421,13 @@ const char *options_help(void)
 	return help_text;
 }
 
-/* A NIC on a socket has no scatter-gather to offer, so the guest's kernel makes
+/* A NIC on a QEMU socket has no scatter-gather to offer, so the guest's kernel makes
  * each frame one piece of memory. Up to 32 KiB that is its usual unit; above, it
  * copies once more: 65520 is a third slower than 32000. */
 void options_complete(struct options *o)
 {
+	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
+
 	if (o->mtu == 0)
-		o->mtu = o->link == OPTIONS_LINK_NETNS ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
+		o->mtu = has_pieces ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

@@ -72,6 +72,6 @@ void options_deinit(struct options *options);
 const char *options_help(void);
 
 /* What was left open, once the command line and the file are known: the MTU, the
- * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine. */
+ * largest for a namespace and for vhost-user, else OPTIONS_MTU_QEMU. */
 #define OPTIONS_MTU_QEMU 32000
 void options_complete(struct options *options);
