@@ -7,6 +7,7 @@
 #   peer server ── 127.0.0.1, [::1]:S ───┘  guest's    └─ 192.168.5.2:S, [fd00:c0a8:5::2]:S
 #                                           memory
 """Guests that share their memory with netfwd --vhost-user."""
+import os
 import unittest
 
 import paths  # noqa: F401
@@ -19,9 +20,24 @@ from qemu_checks import QemuChecks
 OFFLOADS = ("rx-checksumming: on", "tx-checksum-ip-generic: on", "tx-tcp-segmentation: on",
             "tx-tcp6-segmentation: on")
 
+# Left out unless asked for: of the stack, which other guests test (and a thousand processes are
+# slow in User-Mode Linux), or done with the other guest as well.
+LONG = ("UmlGuestVhostUser.test_concurrent_connections",
+        "UmlGuestVhostUser.test_gateway_answers_ping",
+        "UmlGuestVhostUser.test_sequential_connections_leave_nothing_behind",
+        "UmlGuestVhostUser.test_stopped_reader_leaves_others_alone",
+        "UmlGuestVhostUser.test_stopped_reader_stops_the_sender",
+        "QemuGuestVhostUser.test_driver_unbound_and_bound_again",
+        "QemuGuestVhostUser.test_guest_killed_and_started_again")
+
 
 class VhostUserChecks:
     """What a guest can do that shares its memory, besides QemuChecks."""
+
+    def setUp(self):
+        name = f"{type(self).__name__}.{self._testMethodName}"
+        if name in LONG and not os.environ.get("NETFWD_LONG_TESTS"):
+            self.skipTest("takes long; set NETFWD_LONG_TESTS=1")
 
     def configure(self):
         """As the guest's init has done, for a device that is new."""
@@ -39,10 +55,8 @@ class VhostUserChecks:
         self.guest.output("""
             device=$(basename $(readlink -f /sys/class/net/eth0/device))
             cd /sys/bus/virtio/drivers/virtio_net
-            for round in 1 2 3; do
-                echo $device >unbind
-                echo $device >bind
-            done""")
+            echo $device >unbind
+            echo $device >bind""")
         self.configure()
         self.assertEqual(self.guest.output("cat /sys/class/net/eth0/address"), before)
         self.check_routes("upload", MEGA)
@@ -51,8 +65,7 @@ class VhostUserChecks:
 
 class UmlGuestVhostUser(VhostUserChecks, QemuChecks, unittest.TestCase):
     link = "vhost-user"
-    bulk = 500 * MEGA  # the indexes of the rings wrap around
-    sequence = 2000
+    bulk = 150 * MEGA  # both transfers together let the indexes of the rings wrap around
 
     @classmethod
     def new_guest(cls, path):
@@ -89,8 +102,8 @@ class QemuGuestVhostUser(VhostUserChecks, unittest.TestCase):
                 self.assertEqual(answer["answer"], answer.get("expected"), answer)
 
     def test_transfers(self):
-        self.check_routes("upload", 20 * MEGA)
-        self.check_routes("download", 20 * MEGA)
+        self.check_routes("upload", 5 * MEGA)
+        self.check_routes("download", 5 * MEGA)
 
     def answers(self):
         result = peer.run_check("upload", "127.0.0.1", self.port, 1)
