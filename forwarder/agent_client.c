@@ -258,7 +258,8 @@ static void set_error(struct agent_client *c, const char *what, int error)
 {
 	if (!c->is_up && strcmp(c->error, "") != 0 && !log_is_on(LOG_LEVEL_DEBUG))
 		return; /* the reason that came first */
-	(void)snprintf(c->error, sizeof(c->error), "%s: %s", what, strerror(-error));
+	(void)snprintf(c->error, sizeof(c->error), "%s: %s", what,
+		       error == -EPIPE ? "it was closed" : strerror(-error));
 }
 
 /* The calls are closed, and so gone from here. */

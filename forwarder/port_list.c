@@ -33,11 +33,6 @@ unsigned int port_list_sort(struct port_listener *all, unsigned int n)
 	return kept + 1;
 }
 
-bool port_list_has(const struct port_listener *all, unsigned int n, const struct port_listener *l)
-{
-	return n && bsearch(l, all, n, sizeof(*all), compare);
-}
-
 unsigned int port_list_without(const struct port_list *a, const struct port_list *b,
 			       struct port_listener *out)
 {

@@ -8,9 +8,6 @@
 int port_list_compare(const struct port_listener *a, const struct port_listener *b);
 /* Sorts; returns how many are left without the duplicates. */
 unsigned int port_list_sort(struct port_listener *all, unsigned int n);
-/* In a sorted list. */
-bool port_list_has(const struct port_listener *all, unsigned int n, const struct port_listener *l);
-
 /* What is in a and not in b, both sorted: into out, which has room for n_a. Returns
  * how many. */
 struct port_list {

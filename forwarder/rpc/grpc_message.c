@@ -51,11 +51,6 @@ void grpc_reader_deinit(struct grpc_reader *r)
 	r->rest = NULL;
 }
 
-bool grpc_reader_is_between(const struct grpc_reader *r)
-{
-	return r->state == STATE_DONE || (r->state == STATE_PREFIX && r->n_prefix == 0);
-}
-
 static int rest_append(struct grpc_reader *r, const uint8_t *data, size_t len)
 {
 	size_t needed = r->rest_len + len, capacity = r->capacity ? r->capacity : SMALLEST_REST;

@@ -55,5 +55,3 @@ void grpc_reader_deinit(struct grpc_reader *r);
 /* Takes bytes off the front of *data: an enum grpc_found; -EPROTO; -EMSGSIZE for
  * a message over its limits; -ENOMEM. After an error it is of no use any more. */
 int grpc_reader_next(struct grpc_reader *r, const uint8_t **data, size_t *len);
-/* Nothing of a message has come yet: a good place to end. */
-bool grpc_reader_is_between(const struct grpc_reader *r);
