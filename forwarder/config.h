@@ -45,8 +45,8 @@ struct config_network {
 	enum rule_switch host_loopback;
 };
 
-struct config_guest {	      /* at most one of stream, dgram and netns */
-	char *stream, *dgram; /* paths of sockets */
+struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
+	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
 };
 

@@ -44,9 +44,10 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
-	if (!!g->stream + !!g->dgram + !!g->netns > 1)
+	check_socket("guest.vhostUser", g->vhost_user, problems);
+	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
-			       "must have at most one of stream, dgram and netns: "
+			       "must have at most one of stream, dgram, vhostUser and netns: "
 			       "one netfwd serves one guest");
 	if (g->ifname && !g->netns)
 		problems_error(problems, "guest.ifname",

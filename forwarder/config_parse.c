@@ -72,6 +72,7 @@ static const cyaml_schema_field_t network_fields[] = {
 static const cyaml_schema_field_t guest_fields[] = {
 	STRING("stream", struct config_guest, stream),
 	STRING("dgram", struct config_guest, dgram),
+	STRING("vhostUser", struct config_guest, vhost_user),
 	STRING("netns", struct config_guest, netns),
 	STRING("ifname", struct config_guest, ifname),
 	CYAML_FIELD_END,

@@ -24,7 +24,7 @@ struct loop;
 
 struct control_guest {
 	const char *name;
-	const char *link;      /* "stream", "dgram", "fd", "netns", "qemu" */
+	const char *link;      /* "stream", "dgram", "vhost-user", "fd", "netns", "qemu" */
 	const char *path;      /* of the link's socket or namespace; NULL: none */
 	const char *addresses; /* "192.168.5.15 fd00:c0a8:5::15"; NULL: not known */
 	bool is_connected;

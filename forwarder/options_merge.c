@@ -13,6 +13,9 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	} else if (o->link == OPTIONS_LINK_USER && guest->dgram) {
 		o->link = OPTIONS_LINK_DGRAM;
 		o->link_path = guest->dgram;
+	} else if (o->link == OPTIONS_LINK_USER && guest->vhost_user) {
+		o->link = OPTIONS_LINK_VHOST_USER;
+		o->link_path = guest->vhost_user;
 	} else if (o->link == OPTIONS_LINK_USER && guest->netns) {
 		o->link = OPTIONS_LINK_NETNS;
 		o->netns = guest->netns;

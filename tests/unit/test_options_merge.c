@@ -126,6 +126,10 @@ static void each_guest_of_the_file_chooses_its_link(void **state)
 	assert_int_equal(b.options.link, OPTIONS_LINK_DGRAM);
 	assert_string_equal(b.options.link_path, "/d");
 	both_deinit(&b);
+	assert_int_equal(merge(&b, "", "guest: {vhostUser: /v}"), 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_VHOST_USER);
+	assert_string_equal(b.options.link_path, "/v");
+	both_deinit(&b);
 }
 
 static void an_interface_name_needs_a_namespace_from_either(void **state)
