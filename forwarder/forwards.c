@@ -193,7 +193,7 @@ void forwards_free(struct forwards *f)
 {
 	if (!f)
 		return;
-	for (unsigned int i = 0; !f->is_published && i < f->list.n; i++) {
+	for (unsigned int i = 0; !f->is_published && f->has_failed && i < f->list.n; i++) {
 		struct forward_route route = route_of(&f->list.items[i]);
 
 		if (!f->has_failed[i])

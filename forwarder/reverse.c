@@ -147,9 +147,9 @@ static int dial_host_udp(void *arg, const struct udp_flow_owner *owner, void *ow
 	int family = ipaddr_is_v4(&r->what.host.addr) ? AF_INET : AF_INET6;
 	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd < 0)
-		return -errno;
-	return udp_flow_fd_new(r->owner->loop, fd, &r->what.host, owner, owner_arg, out);
+	int error = fd < 0 ? -errno : udp_flow_fd_connect(fd, &r->what.host);
+
+	return error < 0 ? error : udp_flow_fd_new(r->owner->loop, fd, owner, owner_arg, out);
 }
 
 /* ---- the guest's side ---- */
