@@ -287,8 +287,6 @@ static int set_up_base(struct app *app)
 		r = ways_new(app->loop, &app->ways);
 	policy.ways = app->ways;
 	if (r == 0)
-		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
-	if (r == 0)
 		r = policy_new(app->loop, &policy, &app->policy);
 	if (r < 0)
 		log_error("cannot start: %s", strerror(-r));
@@ -308,10 +306,8 @@ static int set_up(struct app *app)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		if (forwards_add(app->forwards, &o->forwards[i]) < 0)
-			result = -1;
-	}
+	if (forwards_new(o, &app->config, &app->forwards) < 0 || forwards_check(app->forwards) < 0)
+		result = -1;
 	return result;
 }
 
@@ -335,6 +331,7 @@ static int start_control(struct app *app)
 	const struct app_control_setup setup = {
 		.stack = app->stack,
 		.policy = app->policy,
+		.ways = app->ways,
 		.options = &app->options,
 	};
 
@@ -343,7 +340,7 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_start(app->forwards);
+	int r = forwards_publish(app->forwards, policy_publisher(app->policy));
 
 	if (r == 0)
 		r = start_control(app);

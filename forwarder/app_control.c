@@ -13,6 +13,8 @@
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/policy.h"
+#include "forwarder/reverse.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
 #include "netstack/stack.h"
 
@@ -54,16 +56,54 @@ static void list_guests(void *arg, struct control_status *s)
 	control_status_guest(s, &guest);
 }
 
+static void list_reverse(void *arg, const struct reverse_status *status)
+{
+	const struct reverse_forward *f = status->forward;
+	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE], rule[16];
+	const struct control_published published = {
+		.proto = f->proto,
+		.is_reverse = true,
+		.host = f->host_socket[0] ? f->host_socket : endpoint_format(&f->host, host),
+		.guest = f->guest_socket[0] ? f->guest_socket : endpoint_format(&f->guest, guest),
+		.via = status->via,
+		.state = publication_state_name(status->state),
+		.rule = rule,
+		.error = status->error,
+		.connections = status->counters.open,
+		.connections_total = status->counters.total,
+		.bytes_to_guest = status->counters.to_guest_bytes,
+		.bytes_to_host = status->counters.to_host_bytes,
+	};
+
+	(void)snprintf(rule, sizeof(rule), "%u", f->rule_index);
+	control_status_forward(arg, &published);
+}
+
 static void list_forwards(void *arg, struct control_status *s)
 {
 	const struct app_control *c = arg;
 
-	exposed_list(policy_publisher(c->setup.policy), s);
+	exposed_list(c->exposed, s);
+	reverses_each(policy_reverses(c->setup.policy), list_reverse, s);
 }
 
 static void add_counter(void *arg, const char *name, uint64_t value)
 {
 	control_status_counter(arg, name, value);
+}
+
+static void list_ways(void *arg, struct control_status *s)
+{
+	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_GRPC,
+					       RULE_VIA_SSH };
+	const struct app_control *c = arg;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct tunnel *t = ways_tunnel(c->setup.ways, kinds[i]);
+
+		if (t)
+			control_status_way(s, t->name, tunnel_state_name(t->state), t->error);
+	}
 }
 
 static void list_counters(void *arg, struct control_status *s)
@@ -139,6 +179,7 @@ int app_control_new(struct loop *loop, const struct app_control_setup *setup,
 	const struct control_ops ops = {
 		.list_guests = list_guests,
 		.list_forwards = list_forwards,
+		.list_ways = list_ways,
 		.list_counters = list_counters,
 		.expose = expose,
 		.unexpose = unexpose,
@@ -151,7 +192,7 @@ int app_control_new(struct loop *loop, const struct app_control_setup *setup,
 	if (!c)
 		return -ENOMEM;
 	c->setup = *setup;
-	r = exposed_new(policy_publisher(setup->policy), &c->exposed);
+	r = exposed_new(policy_publisher(setup->policy), setup->ways, &c->exposed);
 	if (r == 0)
 		r = control_socket_open(loop, setup->options->control_path, &ops, &c->control);
 	if (r < 0) {

@@ -7,11 +7,13 @@ struct loop;
 struct options;
 struct policy;
 struct stack;
+struct ways;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
 	struct policy *policy;
+	struct ways *ways;
 	const struct options *options;
 };
 

@@ -9,10 +9,18 @@ static void emit(const char *name, const struct forward_route *route, const char
 {
 	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE];
 
-	log_event(name, "protocol", forward_proto_name(route->proto), "host",
-		  route->host_socket ? route->host_socket : endpoint_format(&route->host, host),
-		  "guest", endpoint_format(&route->guest, guest), error ? "error" : NULL, error,
-		  NULL);
+	const char *host_text =
+		route->host_socket ? route->host_socket : endpoint_format(&route->host, host);
+	const char *guest_text =
+		route->guest_socket ? route->guest_socket : endpoint_format(&route->guest, guest);
+
+	if (route->is_reverse)
+		log_event(name, "protocol", forward_proto_name(route->proto), "host", host_text,
+			  "guest", guest_text, "reverse", "true", error ? "error" : NULL, error,
+			  NULL);
+	else
+		log_event(name, "protocol", forward_proto_name(route->proto), "host", host_text,
+			  "guest", guest_text, error ? "error" : NULL, error, NULL);
 }
 
 void event_forwarding(const struct forward_route *route)

@@ -89,6 +89,7 @@ enum config_guest_kind options_guest_kind(const struct options *options)
 	case OPTIONS_LINK_DGRAM:
 	case OPTIONS_LINK_FD:
 	case OPTIONS_LINK_QEMU:
+	case OPTIONS_LINK_VHOST_USER:
 		break;
 	}
 	return CONFIG_GUEST_OTHER;

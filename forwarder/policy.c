@@ -9,6 +9,8 @@
 #include "forwarder/events.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/publisher.h"
+#include "forwarder/reverse.h"
+#include "forwarder/static_rules.h"
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
 
@@ -21,28 +23,12 @@ struct policy {
 	struct rule *rules; /* of set */
 	struct rule_set set;
 	struct publisher *publisher;
+	struct reverses *reverses;
 	struct rule_listener *listeners; /* sorted, none twice */
 	size_t n_listeners;
 };
 
-/* Being made of rules, to be handed to the publisher. */
-struct wanted {
-	struct publication items[PUBLISHER_MAX_PER_SOURCE];
-	unsigned int n, n_left_out;
-};
-
 /* --- the way to the guest ------------------------------------------------ */
-
-struct way_request publication_request(const struct publication *p)
-{
-	return (struct way_request){
-		.via = (enum rule_via)p->via,
-		.proto = p->proto,
-		.guest = { .endpoint = p->guest,
-			   .path = p->guest_socket[0] ? p->guest_socket : NULL },
-		.is_static = p->is_static,
-	};
-}
 
 static int dial_tcp(void *arg, const struct publication *item, struct stream **out)
 {
@@ -69,82 +55,55 @@ static const char *no_way(const struct policy *p, const struct publication *item
 	return ways_why_not(p->ways, &request);
 }
 
-/* --- static rules -------------------------------------------------------- */
+/* --- what rules ask for at once ------------------------------------------- */
 
-static void want(struct wanted *w, const struct publication *item)
+static int publish(struct policy *p, const char *source, const struct publication_list *list)
 {
-	if (w->n == PUBLISHER_MAX_PER_SOURCE)
-		w->n_left_out++;
-	else
-		w->items[w->n++] = *item;
-}
-
-static void want_static(const struct policy *p, struct wanted *w, const struct rule *rule,
-			enum forward_proto proto)
-{
-	struct publication item = {
-		.proto = proto,
-		.host.addr = rule->host_ip,
-		.guest.addr = rule->guest_ip,
-		.has_also = !rule->is_host_ip_given && !rule->host_socket,
-		.is_static = true,
-		.via = (int)rule_via_of(&p->set, rule, proto),
-		.rule_origin = (int)rule->origin,
-		.rule_index = rule->index,
-	};
-	const char *why = no_way(p, &item);
-
-	if (why) {
-		log_warn("portForwards[%u] is not forwarded: %s", rule->index, why);
-		return;
-	}
-	if (rule->host_socket)
-		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", rule->host_socket);
-	for (unsigned int i = 0; i <= (unsigned int)(rule->guest_last - rule->guest_first); i++) {
-		item.host.port = (uint16_t)(rule->host_first + i);
-		item.guest.port = (uint16_t)(rule->guest_first + i);
-		want(w, &item);
-	}
-}
-
-static void want_rule(const struct policy *p, struct wanted *w, const struct rule *rule)
-{
-	const struct rule_types *types = &p->set.types;
-
-	if (rule->origin != RULE_ORIGIN_USER)
-		return; /* --forward: forwards.c has it */
-	if (rule->is_reverse || rule->guest_socket) {
-		log_warn("portForwards[%u] is not forwarded: %s is not in this version yet",
-			 rule->index, rule->is_reverse ? "reverse" : "guestSocket");
-		return;
-	}
-	if (!rule->is_static || rule->is_ignore)
-		return;
-	if (rule->proto != RULE_PROTO_UDP && types->tcp != RULE_VIA_NONE)
-		want_static(p, w, rule, FORWARD_TCP);
-	if (rule->proto != RULE_PROTO_TCP && types->udp != RULE_VIA_NONE && !rule->host_socket)
-		want_static(p, w, rule, FORWARD_UDP);
-}
-
-static int publish(struct policy *p, const char *source, const struct wanted *w)
-{
-	if (w->n_left_out)
-		log_warn("%u forwards of %s are left out: %u at most", w->n_left_out, source,
+	if (list->n_left_out)
+		log_warn("%u forwards of %s are left out: %u at most", list->n_left_out, source,
 			 PUBLISHER_MAX_PER_SOURCE);
-	return publisher_set(p->publisher, source, w->items, w->n);
+	return publisher_set(p->publisher, source, list->items, list->n);
+}
+
+/* Says it once for each rule; what is left has a way. */
+static void leave_out_wayless(const struct policy *p, struct publication_list *list)
+{
+	const struct publication *last = NULL;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < list->n; i++) {
+		const struct publication *item = &list->items[i];
+		const char *why = no_way(p, item);
+
+		if (why &&
+		    (!last || last->rule_index != item->rule_index || last->proto != item->proto))
+			log_warn("portForwards[%u] is not forwarded: %s", item->rule_index, why);
+		if (why)
+			last = item;
+		else
+			list->items[n++] = *item;
+	}
+	list->n = n;
 }
 
 static int publish_static(struct policy *p)
 {
-	struct wanted *w = calloc(1, sizeof(*w));
+	struct reverse_list *reverse = calloc(1, sizeof(*reverse));
+	struct publication_list list;
 	int r;
 
-	if (!w)
+	if (!reverse)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < p->set.n_rules; i++)
-		want_rule(p, w, &p->set.rules[i]);
-	r = publish(p, SOURCE_STATIC, w);
-	free(w);
+	r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
+	if (r == 0) {
+		static_rules_list(&p->set, &list, reverse);
+		leave_out_wayless(p, &list);
+		r = publish(p, SOURCE_STATIC, &list);
+		publication_list_deinit(&list);
+	}
+	if (r == 0)
+		r = reverses_set(p->reverses, reverse);
+	free(reverse);
 	return r;
 }
 
@@ -168,8 +127,8 @@ static bool has_listener(const struct rule_listener *sorted, size_t n,
 	return n && bsearch(listener, sorted, n, sizeof(*sorted), compare_listeners);
 }
 
-static void want_listener(struct policy *p, struct wanted *w, const struct rule_listener *listener,
-			  bool is_new)
+static void want_listener(struct policy *p, struct publication_list *list,
+			  const struct rule_listener *listener, bool is_new)
 {
 	struct rule_decision d = rule_decide(&p->set, listener);
 	const struct forward_route route = { .proto = listener->proto, .guest = listener->guest };
@@ -185,7 +144,7 @@ static void want_listener(struct policy *p, struct wanted *w, const struct rule_
 	const char *why = "no rule forwards it";
 
 	if (d.origin == RULE_ORIGIN_OPTION)
-		return; /* forwards.c has it */
+		return; /* it is open anyway */
 	if (d.is_forward)
 		why = no_way(p, &item);
 	else if (d.origin != RULE_ORIGIN_NONE)
@@ -197,22 +156,22 @@ static void want_listener(struct policy *p, struct wanted *w, const struct rule_
 	}
 	if (d.host_socket)
 		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", d.host_socket);
-	want(w, &item);
+	publication_list_add(list, &item);
 }
 
 /* `before` of `n_before` are those that were decided and told already. */
 static int publish_guest(struct policy *p, const struct rule_listener *before, size_t n_before)
 {
-	struct wanted *w = calloc(1, sizeof(*w));
-	int r;
+	struct publication_list list;
+	int r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
 
-	if (!w)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < p->n_listeners; i++)
-		want_listener(p, w, &p->listeners[i],
+		want_listener(p, &list, &p->listeners[i],
 			      !has_listener(before, n_before, &p->listeners[i]));
-	r = publish(p, SOURCE_GUEST, w);
-	free(w);
+	r = publish(p, SOURCE_GUEST, &list);
+	publication_list_deinit(&list);
 	return r;
 }
 
@@ -307,6 +266,18 @@ struct publisher *policy_publisher(struct policy *p)
 	return p->publisher;
 }
 
+struct reverses *policy_reverses(struct policy *p)
+{
+	return p->reverses;
+}
+
+static void on_ways_changed(void *arg)
+{
+	struct policy *p = arg;
+
+	reverses_retry(p->reverses);
+}
+
 int policy_new(struct loop *loop, const struct policy_setup *setup, struct policy **out)
 {
 	const struct publisher_config config = { .grace_ms = GRACE_DEFAULT_MS };
@@ -319,10 +290,13 @@ int policy_new(struct loop *loop, const struct policy_setup *setup, struct polic
 	p->ways = setup->ways;
 	p->options = setup->options;
 	r = publisher_new(loop, &config, &dialer, &p->publisher);
+	if (r == 0)
+		r = reverses_new(loop, p->ways, &p->reverses);
 	if (r < 0) {
-		free(p);
+		policy_free(p);
 		return r;
 	}
+	ways_on_change(p->ways, on_ways_changed, p);
 	*out = p;
 	return 0;
 }
@@ -331,6 +305,8 @@ void policy_free(struct policy *p)
 {
 	if (!p)
 		return;
+	ways_on_change(p->ways, NULL, NULL);
+	reverses_free(p->reverses);
 	publisher_free(p->publisher);
 	free(p->listeners);
 	free(p->rules);

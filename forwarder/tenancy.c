@@ -80,6 +80,7 @@ static struct tenant *tenant_find(const struct outlet *o, const struct claim *cl
 		struct tenant *t = container_of(node, struct tenant, node);
 
 		if (t->last.guest.port == p->guest.port &&
+		    strcmp(t->last.guest_socket, p->guest_socket) == 0 &&
 		    strcmp(t->last.guest_name, p->guest_name) == 0 &&
 		    host_place_equal(&t->wanted, wanted))
 			return t;

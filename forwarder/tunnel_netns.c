@@ -184,8 +184,9 @@ static int netns_open_udp(struct tunnel *base, const struct endpoint *guest,
 {
 	struct tunnel_netns *t = from_tunnel(base);
 	int fd = take(t, false, guest);
+	int r = fd < 0 ? fd : udp_flow_fd_connect(fd, guest);
 
-	return fd < 0 ? fd : udp_flow_fd_new(t->loop, fd, guest, owner, arg, out);
+	return r < 0 ? r : udp_flow_fd_new(t->loop, fd, owner, arg, out);
 }
 
 /* --- the other direction ------------------------------------------------- */
@@ -307,7 +308,6 @@ static const struct tunnel_ops netns_ops = {
 int tunnel_netns_new(struct loop *loop, const char *netns, struct tunnel **out)
 {
 	struct tunnel_netns *t = calloc(1, sizeof(*t));
-	char step[NETNS_STEP_SIZE] = "make a timer";
 	int r;
 
 	if (!t)
@@ -318,12 +318,11 @@ int tunnel_netns_new(struct loop *loop, const char *netns, struct tunnel **out)
 	list_init(&t->waiting);
 	r = timer_new(loop, on_timer, t, &t->timer);
 	if (r == 0)
-		r = netns_sockets_new(loop, netns, &sockets_owner, t, &t->sockets, step);
+		r = netns_sockets_new(loop, netns, &sockets_owner, t, &t->sockets);
 	if (r == 0)
 		r = guest_files_open(netns, &t->files);
 	if (r < 0) {
-		log_error("no sockets can be made in namespace %s: %s: %s", netns, step,
-			  strerror(-r));
+		log_error("there is no way into namespace %s: %s", netns, strerror(-r));
 		netns_free(&t->base);
 		return r;
 	}

@@ -83,7 +83,7 @@ static void finish(struct unix_dial *d, int error)
 {
 	struct stream_late *late = d->late;
 	struct loop *loop = d->loop;
-	struct stream *stream;
+	struct stream *stream = NULL;
 	int fd = d->fd;
 
 	d->fd = -1;
@@ -92,10 +92,10 @@ static void finish(struct unix_dial *d, int error)
 		error = stream_fd_new(loop, fd, false, &stream);
 	else
 		close(fd);
-	if (error < 0)
-		stream_late_fail(late, error);
-	else
+	if (stream)
 		stream_late_become(late, stream);
+	else
+		stream_late_fail(late, error);
 }
 
 static void on_retry(void *arg)

@@ -16,6 +16,7 @@
 
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
+#include "netstack/netns_enter.h"
 
 #define BATCH 32 /* sockets in one message */
 #define STORE_MAX 64
@@ -263,12 +264,12 @@ static int fill(struct netns_sockets *s, char step[static NETNS_STEP_SIZE])
 }
 
 int netns_sockets_new(struct loop *loop, const char *netns, const struct netns_sockets_owner *owner,
-		      void *arg, struct netns_sockets **out, char step[static NETNS_STEP_SIZE])
+		      void *arg, struct netns_sockets **out)
 {
 	struct netns_sockets *s = calloc(1, sizeof(*s));
+	char step[NETNS_STEP_SIZE] = "start a child process";
 	int r;
 
-	(void)snprintf(step, NETNS_STEP_SIZE, "start a child process");
 	if (!s)
 		return -ENOMEM;
 	s->owner = owner;
@@ -282,6 +283,8 @@ int netns_sockets_new(struct loop *loop, const char *netns, const struct netns_s
 	if (r == 0)
 		r = watch_new(loop, s->fd, on_readable, s, &s->watch);
 	if (r < 0) {
+		log_error("no sockets can be made in namespace %s: %s: %s", netns, step,
+			  strerror(-r));
 		netns_sockets_free(s);
 		return r;
 	}

@@ -6,8 +6,6 @@
  * hardly anybody has to wait for one.
  *
  * The store keeps the namespace alive. All on the loop thread. */
-#include "netstack/netns_enter.h"
-
 struct loop;
 struct netns_sockets;
 
@@ -26,10 +24,10 @@ struct netns_sockets_owner {
 	void (*lost)(void *arg);
 };
 
-/* netns as of netns_enter(). 0, or -errno with the step that failed; the store is
- * full then. */
+/* netns as of netns_enter(). 0, with the store full, or -errno, and what failed is
+ * logged. */
 int netns_sockets_new(struct loop *loop, const char *netns, const struct netns_sockets_owner *owner,
-		      void *arg, struct netns_sockets **out, char step[static NETNS_STEP_SIZE]);
+		      void *arg, struct netns_sockets **out);
 /* A new non-blocking socket, the caller's. -EAGAIN: none now, but more are on the way;
  * -ENOTCONN: the child has ended. */
 int netns_sockets_take(struct netns_sockets *s, enum netns_socket_kind kind);

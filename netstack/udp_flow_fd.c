@@ -83,22 +83,23 @@ static void on_readable(void *arg, unsigned int events)
 		;
 }
 
-static int open_flow(struct loop *loop, struct udp_flow_fd *f, const struct endpoint *to)
+int udp_flow_fd_connect(int fd, const struct endpoint *to)
 {
 	const int size = SOCKET_BUFFER_BYTES;
 	struct sockaddr_storage sa;
 	socklen_t len = endpoint_to_sockaddr(to, &sa);
+	int r = connect(fd, (struct sockaddr *)&sa, len) < 0 ? -errno : 0;
 
 	/* Less is slower in bursts, not wrong. */
-	(void)setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	(void)setsockopt(f->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	if (connect(f->fd, (struct sockaddr *)&sa, len) < 0)
-		return -errno;
-	return watch_new(loop, f->fd, on_readable, f, &f->watch);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	if (r < 0)
+		close(fd);
+	return r;
 }
 
-int udp_flow_fd_new(struct loop *loop, int fd, const struct endpoint *to,
-		    const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
+int udp_flow_fd_new(struct loop *loop, int fd, const struct udp_flow_owner *owner, void *arg,
+		    struct udp_flow **out)
 {
 	struct udp_flow_fd *f = calloc(1, sizeof(*f));
 	int r;
@@ -111,7 +112,7 @@ int udp_flow_fd_new(struct loop *loop, int fd, const struct endpoint *to,
 	f->fd = fd;
 	f->owner = owner;
 	f->arg = arg;
-	r = open_flow(loop, f, to);
+	r = watch_new(loop, fd, on_readable, f, &f->watch);
 	if (r < 0) {
 		flow_free(&f->base);
 		return r;

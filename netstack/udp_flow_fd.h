@@ -7,7 +7,9 @@
 
 struct loop;
 
-/* Takes fd, a new non-blocking UDP socket of the right family, also on error, and
- * connects it to `to`. 0, or -errno of connecting, -ENOMEM. */
-int udp_flow_fd_new(struct loop *loop, int fd, const struct endpoint *to,
-		    const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
+/* Connects fd, a new non-blocking UDP socket of the right family. 0, or -errno, and
+ * it is closed. */
+int udp_flow_fd_connect(int fd, const struct endpoint *to);
+/* Takes fd, which is connected; closes it on error, -ENOMEM. */
+int udp_flow_fd_new(struct loop *loop, int fd, const struct udp_flow_owner *owner, void *arg,
+		    struct udp_flow **out);
