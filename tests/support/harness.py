@@ -320,6 +320,23 @@ class QemuGuest(Machine):
         return Program("qemu", command, pass_fds=[fd])
 
 
+class WrappedGuest(Machine):
+    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+        self.start()
+
+    def launch(self, fd):
+        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(),
+                                   "-serial", f"file:{new_log('guest console')}",
+                                   "-device", "virtio-serial-pci,id=c",
+                                   "-chardev", f"socket,id=control,fd={fd}",
+                                   "-device", "virtserialport,bus=c.0,chardev=control,name=control",
+                                   verb=["qemu"], pass_fds=[fd])
+        return self.netfwd
+
+
 class UmlGuest(Machine):
     """User-Mode Linux, whose devices are vhost-user's: a kernel at the machine's own speed, in a
     process. It boots the same image as QEMU. `devices`: (path, virtio id) for each."""
