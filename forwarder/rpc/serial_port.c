@@ -397,7 +397,7 @@ static void serial_stream_consume(struct stream *base, size_t len)
 static ssize_t serial_stream_read(struct stream *base, const struct iovec *iov, int n)
 {
 	size_t copied = 0;
-	struct iovec from;
+	struct iovec from = { 0 };
 	int n_filled;
 	ssize_t r = serial_stream_peek(base, &from, 1, &n_filled);
 
@@ -450,7 +450,7 @@ static int serial_stream_commit(struct stream *base, size_t len)
 
 static ssize_t serial_stream_write(struct stream *base, const struct iovec *iov, int n)
 {
-	struct iovec to;
+	struct iovec to = { 0 };
 	size_t copied = 0;
 	int n_filled, e;
 	ssize_t r = serial_stream_reserve(base, &to, n ? 1 : 0, &n_filled);
