@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "forwarder/app_control.h"
+#include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
@@ -270,6 +271,15 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 	free(listeners);
 }
 
+static void on_reloaded(void *arg)
+{
+	struct app *app = arg;
+
+	if (app->watch)
+		port_watch_netns_set_ephemeral_udp(app->watch,
+						   policy_wants_client_ports(app->policy));
+}
+
 /* A namespace's ports are followed when there are rules for them. */
 static int start_watch(struct app *app)
 {
@@ -279,9 +289,18 @@ static int start_watch(struct app *app)
 		.arg = app,
 	};
 
+	uint16_t first, last;
+	int r;
+
 	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
 		return 0;
-	return port_watch_netns_new(app->loop, &config, &app->watch);
+	r = port_watch_netns_new(app->loop, &config, &app->watch);
+	if (r < 0)
+		return r;
+	port_watch_netns_ephemeral(app->watch, &first, &last);
+	policy_set_client_ports(app->policy, first, last);
+	on_reloaded(app);
+	return 0;
 }
 
 static int start_control(struct app *app)
@@ -291,6 +310,8 @@ static int start_control(struct app *app)
 		.policy = app->policy,
 		.ways = app->ways,
 		.options = &app->options,
+		.reloaded = on_reloaded,
+		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -298,10 +319,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_publish(app->forwards, policy_publisher(app->policy));
+	int r = start_control(app);
 
+	if (app->options.config)
+		config_env_make_socket_dir(app->options.config);
 	if (r == 0)
-		r = start_control(app);
+		r = forwards_publish(app->forwards, policy_publisher(app->policy));
 	if (r == 0)
 		r = policy_start(app->policy);
 	if (r == 0)
