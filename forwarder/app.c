@@ -14,6 +14,7 @@
 
 #include "forwarder/agent_link.h"
 #include "forwarder/app_control.h"
+#include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
@@ -311,6 +312,14 @@ static int set_up(struct app *app)
 	return result;
 }
 
+static void on_reloaded(void *arg)
+{
+	struct app *app = arg;
+
+	if (app->watch)
+		port_watch_set_ephemeral_udp(app->watch, policy_wants_client_ports(app->policy));
+}
+
 /* A namespace's ports are followed when there are rules for them, and no agent that
  * tells. */
 static int start_watch(struct app *app)
@@ -321,9 +330,18 @@ static int start_watch(struct app *app)
 		.arg = app,
 	};
 
+	struct port_range clients;
+	int r;
+
 	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config || app->agent)
 		return 0;
-	return port_watch_new(app->loop, &config, &app->watch);
+	r = port_watch_new(app->loop, &config, &app->watch);
+	if (r < 0)
+		return r;
+	clients = port_watch_ephemeral(app->watch);
+	policy_set_client_ports(app->policy, clients.first, clients.last);
+	on_reloaded(app);
+	return 0;
 }
 
 static int start_control(struct app *app)
@@ -333,6 +351,8 @@ static int start_control(struct app *app)
 		.policy = app->policy,
 		.ways = app->ways,
 		.options = &app->options,
+		.reloaded = on_reloaded,
+		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -340,10 +360,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_publish(app->forwards, policy_publisher(app->policy));
+	int r = start_control(app);
 
+	if (app->options.config)
+		config_env_make_socket_dir(app->options.config);
 	if (r == 0)
-		r = start_control(app);
+		r = forwards_publish(app->forwards, policy_publisher(app->policy));
 	if (r == 0)
 		r = policy_start(app->policy);
 	if (r == 0)

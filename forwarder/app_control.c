@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/config_changes.h"
 #include "forwarder/config_env.h"
 #include "forwarder/control.h"
 #include "forwarder/control_socket.h"
 #include "forwarder/exposed.h"
+#include "forwarder/log_setup.h"
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/policy.h"
@@ -144,11 +146,20 @@ static int report(void *arg, const char *guest, const struct control_report *r, 
 	return result;
 }
 
+static void on_unchangeable(void *arg, const char *key)
+{
+	const struct app_control *c = arg;
+
+	log_warn("%s: %s has changed, which takes effect when netfwd is started again",
+		 c->setup.options->config_path, key);
+}
+
 static int reload(void *arg, char *error)
 {
 	struct app_control *c = arg;
 	const char *path = c->setup.options->config_path;
-	struct config *config;
+	const struct config *in_force;
+	struct config *config = NULL;
 	int r;
 
 	if (!path) {
@@ -157,17 +168,24 @@ static int reload(void *arg, char *error)
 		return -EINVAL;
 	}
 	r = config_env_read(path, options_guest_kind(c->setup.options), &config);
-	if (r == 0)
+	if (r == 0) {
+		config_env_make_socket_dir(config);
 		r = policy_use(c->setup.policy, config);
+	}
 	if (r < 0) {
+		config_free(config);
 		(void)snprintf(error, CONTROL_ERROR_SIZE,
 			       "%s: not loaded, the old rules stay; `netfwd check --config %s` "
 			       "says what is wrong",
 			       path, path);
 		return -EINVAL;
 	}
+	in_force = c->reloaded ? c->reloaded : c->setup.options->config;
+	config_changes(in_force, config, on_unchangeable, c);
+	log_setup(c->setup.options, config);
 	config_free(c->reloaded);
 	c->reloaded = config;
+	c->setup.reloaded(c->setup.arg);
 	log_info("%s was loaded again", path);
 	return 0;
 }

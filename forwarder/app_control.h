@@ -15,6 +15,8 @@ struct app_control_setup {
 	struct policy *policy;
 	struct ways *ways;
 	const struct options *options;
+	void (*reloaded)(void *arg); /* other rules are in force */
+	void *arg;
 };
 
 /* Opens the socket. 0 or -errno, logged. */

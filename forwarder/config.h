@@ -85,7 +85,8 @@ struct config {
 	struct config_ssh ssh;
 	struct config_agent agent;
 	struct config_logging logging;
-	enum rule_switch plain; /* static forwards only */
+	enum rule_switch plain;	       /* static forwards only */
+	enum rule_switch auto_correct; /* a host port that is taken: the next free one */
 	struct rule_types_source port_forward_types;
 	struct rule_source *port_forwards; /* n_port_forwards of them */
 	unsigned int n_port_forwards;

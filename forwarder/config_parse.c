@@ -153,6 +153,7 @@ static const cyaml_schema_field_t config_fields[] = {
 	SECTION("agent", struct config, agent, agent_fields),
 	SECTION("logging", struct config, logging, logging_fields),
 	SWITCH("plain", struct config, plain),
+	SWITCH("autoCorrect", struct config, auto_correct),
 	SECTION("portForwardTypes", struct config, port_forward_types, types_fields),
 	CYAML_FIELD_SEQUENCE_COUNT("portForwards", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,
 				   struct config, port_forwards, n_port_forwards, &rule_schema, 0,

@@ -42,10 +42,7 @@ static int merge_network(struct options *o, const struct config_network *network
 
 static void merge_logging(struct options *o, const struct config_logging *logging)
 {
-	if (o->verbosity == 0 && logging->level != CONFIG_LEVEL_DEFAULT)
-		o->verbosity = (unsigned int)(logging->level - CONFIG_LEVEL_WARN);
-	if (logging->json == RULE_SWITCH_ON)
-		o->log_json = true;
+	/* level and json are log_setup()'s: they may change */
 	if (!o->pcap_path)
 		o->pcap_path = logging->pcap;
 }

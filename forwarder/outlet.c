@@ -269,6 +269,7 @@ void outlet_open(struct outlet *o)
 		explain(o, r);
 	outlet_tell_stopping(o);
 	o->state = OUTLET_FAILED;
+	o->bind_error = r;
 	plan_retry(o);
 }
 

@@ -15,6 +15,9 @@
 #include "netstack/base/log.h"
 
 #define SOURCE_STATIC "config"
+/* Linux's ip_local_port_range, if nobody has changed it. */
+#define CLIENT_PORT_FIRST 32768
+#define CLIENT_PORT_LAST 60999
 #define SOURCE_GUEST "guest:default"
 
 struct policy {
@@ -26,6 +29,7 @@ struct policy {
 	struct reverses *reverses;
 	struct rule_listener *listeners; /* sorted, none twice */
 	size_t n_listeners;
+	uint16_t client_first, client_last;
 };
 
 /* --- the way to the guest ------------------------------------------------ */
@@ -127,6 +131,31 @@ static bool has_listener(const struct rule_listener *sorted, size_t n,
 	return n && bsearch(listener, sorted, n, sizeof(*sorted), compare_listeners);
 }
 
+static bool is_client_port(const struct policy *p, const struct rule_listener *l)
+{
+	return l->proto == FORWARD_UDP && l->guest.port >= p->client_first &&
+	       l->guest.port <= p->client_last;
+}
+
+void policy_set_client_ports(struct policy *p, uint16_t first, uint16_t last)
+{
+	p->client_first = first;
+	p->client_last = last;
+}
+
+bool policy_wants_client_ports(const struct policy *p)
+{
+	for (unsigned int i = 0; i < p->set.n_rules; i++) {
+		const struct rule *rule = &p->set.rules[i];
+		bool is_every_port = rule->guest_first == 1 && rule->guest_last == UINT16_MAX;
+
+		if (!rule->is_ignore && !is_every_port && rule->proto != RULE_PROTO_TCP &&
+		    rule->guest_first <= p->client_last && rule->guest_last >= p->client_first)
+			return true;
+	}
+	return false;
+}
+
 static void want_listener(struct policy *p, struct publication_list *list,
 			  const struct rule_listener *listener, bool is_new)
 {
@@ -145,6 +174,8 @@ static void want_listener(struct policy *p, struct publication_list *list,
 
 	if (d.origin == RULE_ORIGIN_OPTION)
 		return; /* it is open anyway */
+	if (is_client_port(p, listener) && !(d.is_forward && d.names_port))
+		return; /* there are many, they come and go: no event */
 	if (d.is_forward)
 		why = no_way(p, &item);
 	else if (d.origin != RULE_ORIGIN_NONE)
@@ -241,6 +272,16 @@ int policy_change_listeners(struct policy *p, const struct rule_listener *added,
 
 /* --- life ---------------------------------------------------------------- */
 
+static void configure(struct policy *p, const struct config *config)
+{
+	const struct publisher_config publisher = {
+		.grace_ms = GRACE_DEFAULT_MS,
+		.next_free_port = config && config->auto_correct == RULE_SWITCH_ON,
+	};
+
+	publisher_configure(p->publisher, &publisher);
+}
+
 int policy_use(struct policy *p, const struct config *config)
 {
 	struct rule *rules;
@@ -252,8 +293,10 @@ int policy_use(struct policy *p, const struct config *config)
 	free(p->rules);
 	p->rules = rules;
 	p->set = set;
-	r = publish_static(p);
-	return r < 0 ? r : publish_guest(p, p->listeners, p->n_listeners);
+	configure(p, config);
+	if (publish_static(p) < 0 || publish_guest(p, p->listeners, p->n_listeners) < 0)
+		log_error("out of memory: some forwards are missing");
+	return 0;
 }
 
 int policy_start(struct policy *p)
@@ -289,6 +332,8 @@ int policy_new(struct loop *loop, const struct policy_setup *setup, struct polic
 		return -ENOMEM;
 	p->ways = setup->ways;
 	p->options = setup->options;
+	p->client_first = CLIENT_PORT_FIRST;
+	p->client_last = CLIENT_PORT_LAST;
 	r = publisher_new(loop, &config, &dialer, &p->publisher);
 	if (r == 0)
 		r = reverses_new(loop, p->ways, &p->reverses);

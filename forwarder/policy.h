@@ -40,5 +40,12 @@ int policy_change_listeners(struct policy *policy, const struct rule_listener *a
  * next one. 0 or -ENOMEM, with the old ones in force. */
 int policy_use(struct policy *policy, const struct config *config);
 
+/* The ports that the guest's system gives to clients (ip_local_port_range), where it
+ * is known: UDP sockets there are those of clients, and not forwarded unless a rule
+ * names the port. By default Linux's own. */
+void policy_set_client_ports(struct policy *policy, uint16_t first, uint16_t last);
+/* Whether a rule names UDP ports among those, so that they are worth looking at. */
+bool policy_wants_client_ports(const struct policy *policy);
+
 struct publisher *policy_publisher(struct policy *policy);
 struct reverses *policy_reverses(struct policy *policy);

@@ -205,6 +205,11 @@ int port_scan_ask(struct port_scan *s, unsigned int kinds)
 	return update_report(s);
 }
 
+void port_scan_leave_out(struct port_scan *s, struct port_range range)
+{
+	s->config.left_out = range;
+}
+
 const struct port_listener *port_scan_listeners(const struct port_scan *s, unsigned int *n)
 {
 	*n = s->n_report;

@@ -29,6 +29,8 @@ void port_scan_free(struct port_scan *scan); /* accepts NULL */
  * other listeners than before; 0: the same; -errno: nobody knows, so all stays
  * as it was. */
 int port_scan_ask(struct port_scan *scan, unsigned int kinds);
+/* Leaves out others from the next question on. */
+void port_scan_leave_out(struct port_scan *scan, struct port_range range);
 /* All of them, sorted, none twice; valid until the next question. */
 const struct port_listener *port_scan_listeners(const struct port_scan *scan, unsigned int *n);
 /* Whether it is the cookie of a socket that listens. */

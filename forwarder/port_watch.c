@@ -367,6 +367,8 @@ static void leave_out_clients(const struct port_watch *w)
 	};
 	const struct sock_fprog filter = { sizeof(code) / sizeof(code[0]), code };
 
+	if (w->polled & PORT_SCAN_TCP) /* then these events are of TCP, too */
+		return;
 	/* without it there are more wake-ups, and nothing else is different */
 	if (setsockopt(w->gone_fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0)
 		log_debug("closed UDP clients wake us: %s", strerror(errno));
@@ -381,7 +383,7 @@ static int open_gone(struct port_watch *w, const struct port_watch_config *confi
 	if (r < 0)
 		return r;
 	w->gone_fd = diag.fd;
-	if (!config->with_ephemeral_udp && !(groups & TCP_GONE))
+	if (!config->with_ephemeral_udp)
 		leave_out_clients(w);
 	return watch_new(w->loop, w->gone_fd, on_gone, w, &w->gone);
 }
@@ -474,6 +476,17 @@ void port_watch_free(struct port_watch *w)
 	if (w->gone_fd >= 0)
 		close(w->gone_fd);
 	free(w);
+}
+
+void port_watch_set_ephemeral_udp(struct port_watch *w, bool with)
+{
+	const int none = 0;
+
+	port_scan_leave_out(w->scan, with ? (struct port_range){ 0, 0 } : w->ephemeral);
+	if (!with)
+		leave_out_clients(w);
+	else /* an error says that there was no filter */
+		(void)setsockopt(w->gone_fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));
 }
 
 struct port_range port_watch_ephemeral(const struct port_watch *w)

@@ -25,7 +25,7 @@ struct port_watch_config {
 	const char *netns; /* as of --netns; NULL: our own */
 	/* UDP sockets with a port of ip_local_port_range are those of clients and
 	 * left out, unless asked for. */
-	bool with_ephemeral_udp;
+	bool with_ephemeral_udp; /* to begin with */
 	bool without_tracing;
 	port_watch_fn *changed;
 	void *arg;
@@ -36,5 +36,7 @@ int port_watch_new(struct loop *loop, const struct port_watch_config *config,
 		   struct port_watch **out);
 void port_watch_free(struct port_watch *watch); /* accepts NULL */
 
+/* From the next question on. */
+void port_watch_set_ephemeral_udp(struct port_watch *watch, bool with);
 /* ip_local_port_range of the namespace, as of the start. */
 struct port_range port_watch_ephemeral(const struct port_watch *watch);

@@ -155,6 +155,7 @@ static struct rule_decision apply(const struct rule_set *set, const struct rule 
 		.index = rule->index,
 		.via = rule_via_of(set, rule, l->proto),
 		.host_socket = rule->host_socket,
+		.names_port = rule->guest_first != 1 || rule->guest_last != PORT_MAX,
 	};
 
 	if (rule->is_ignore)

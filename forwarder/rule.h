@@ -97,6 +97,7 @@ struct rule_decision {
 	struct endpoint host;
 	bool has_also;
 	struct endpoint also; /* [::1], served too when it can be */
+	bool names_port;      /* the rule is not for every port */
 };
 
 /* --forward is a static rule that goes through the NIC. */
