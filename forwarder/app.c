@@ -228,6 +228,15 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 	free(listeners);
 }
 
+static void on_agent_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct port_range clients = agent_link_ephemeral(app->agent);
+
+	policy_set_client_ports(app->policy, clients.first, clients.last);
+	on_listeners(app, all, n);
+}
+
 static int set_up_agent(struct app *app)
 {
 	const struct agent_link_setup setup = {
@@ -237,7 +246,7 @@ static int set_up_agent(struct app *app)
 			.guest = app->config.guest4,
 			.serial_fd = app->agent_fd,
 		},
-		.listeners = on_listeners,
+		.listeners = on_agent_listeners,
 		.arg = app,
 	};
 	int r;
@@ -317,7 +326,9 @@ static void on_reloaded(void *arg)
 	struct app *app = arg;
 
 	if (app->watch)
-		port_watch_set_ephemeral_udp(app->watch, policy_wants_client_ports(app->policy));
+		port_watch_set_client_age(app->watch, policy_wants_client_ports(app->policy) ?
+							      0 :
+							      PORT_WATCH_NO_CLIENTS);
 }
 
 /* A namespace's ports are followed when there are rules for them, and no agent that
@@ -326,6 +337,7 @@ static int start_watch(struct app *app)
 {
 	const struct port_watch_config config = {
 		.netns = app->options.netns,
+		.client_age_ms = PORT_WATCH_NO_CLIENTS, /* but see on_reloaded() */
 		.changed = on_listeners,
 		.arg = app,
 	};

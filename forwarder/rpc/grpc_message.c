@@ -212,6 +212,13 @@ static int on_payload(struct grpc_reader *r, const uint8_t **data, size_t *len)
 	return n ? GRPC_PAYLOAD : 0;
 }
 
+/* A field is cut short by the message's end. */
+static bool is_cut(const struct grpc_reader *r)
+{
+	return r->left == 0 && (r->state == STATE_VARINT || r->state == STATE_LENGTH ||
+				(r->state == STATE_TAG && r->shift));
+}
+
 static bool is_message_whole(const struct grpc_reader *r)
 {
 	return r->left == 0 && r->field_left == 0 && r->state == STATE_TAG && r->shift == 0;
@@ -227,8 +234,6 @@ static int step(struct grpc_reader *r, const uint8_t **data, size_t *len)
 	case STATE_PAYLOAD:
 		return on_payload(r, data, len);
 	default:
-		if (r->left == 0) /* a field cut short by the message's end */
-			return -EPROTO;
 		(*len)--;
 		return on_varint(r, *(*data)++);
 	}
@@ -249,6 +254,8 @@ int grpc_reader_next(struct grpc_reader *r, const uint8_t **data, size_t *len)
 			r->state = STATE_DONE;
 			return GRPC_MESSAGE;
 		}
+		if (is_cut(r))
+			return -EPROTO;
 		if (*len == 0 && !(r->state == STATE_PAYLOAD && r->field_left == 0))
 			return GRPC_NEEDS_MORE;
 		found = step(r, data, len);
