@@ -96,7 +96,7 @@ static void on_event(void *arg, const uint8_t *data, size_t len)
 {
 	struct agent_client *c = arg;
 	struct message_sink sink = { on_listener, c };
-	struct rpc_event event;
+	struct rpc_event event = { 0 };
 	int refused;
 
 	/* whether it is all is known only after parsing: removals of nothing are

@@ -8,7 +8,7 @@
 #include "forwarder/port_list.h"
 
 /* One report may replace all that is known. */
-#define CHANGES_MAX (2 * AGENT_LISTENERS_MAX)
+#define CHANGES_MAX (2UL * AGENT_LISTENERS_MAX)
 
 struct agent_listeners {
 	struct port_listener *all;     /* sorted */
@@ -28,7 +28,7 @@ int agent_listeners_new(struct agent_listeners **out)
 	l->all = calloc(CHANGES_MAX, sizeof(*l->all));
 	l->added = calloc(CHANGES_MAX, sizeof(*l->added));
 	l->removed = calloc(CHANGES_MAX, sizeof(*l->removed));
-	l->next = calloc(2UL * CHANGES_MAX, sizeof(*l->next));
+	l->next = calloc(2 * CHANGES_MAX, sizeof(*l->next));
 	if (!l->all || !l->added || !l->removed || !l->next) {
 		agent_listeners_free(l);
 		return -ENOMEM;

@@ -62,12 +62,13 @@ static struct tunnel_grpc *from_tunnel(struct tunnel *t)
 
 static int fill_place(const struct tunnel_place *from, struct rpc_place *to)
 {
+	size_t len = from->path ? strlen(from->path) : 0;
+
 	*to = (struct rpc_place){ .endpoint = from->endpoint };
-	if (!from->path)
-		return 0;
-	if (strlen(from->path) >= sizeof(to->path))
+	if (len >= sizeof(to->path))
 		return -ENAMETOOLONG;
-	strcpy(to->path, from->path);
+	if (from->path)
+		memcpy(to->path, from->path, len);
 	return 0;
 }
 

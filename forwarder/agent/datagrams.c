@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "forwarder/agent/counters.h"
 #include "forwarder/agent/guest_dial.h"
-#include "forwarder/agent/server.h"
 #include "forwarder/rpc/flow_datagram.h"
 #include "forwarder/rpc/http2.h"
 #include "netstack/base/list.h"

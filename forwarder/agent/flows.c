@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "forwarder/agent/counters.h"
 #include "forwarder/agent/datagrams.h"
 #include "forwarder/agent/guest_dial.h"
-#include "forwarder/agent/server.h"
 #include "forwarder/rpc/grpc_message.h"
 #include "forwarder/rpc/http2.h"
 #include "netstack/base/list.h"

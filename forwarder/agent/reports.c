@@ -12,7 +12,7 @@
 #include "netstack/base/list.h"
 
 /* What a host that does not read may have waiting: it is to ask again. */
-#define QUEUE_MAX (8U * 1024 * 1024)
+#define QUEUE_MAX (8UL * 1024 * 1024)
 
 struct reports {
 	struct list subscribers;   /* subscriber.node */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "forwarder/agent/counters.h"
 #include "forwarder/port_listener.h"
 
 struct agent_server;
@@ -19,16 +20,6 @@ struct agent_server_config {
 	unsigned int max_connections; /* 16; the oldest goes when one more comes */
 	unsigned int max_flows;	      /* 16384, of all connections; each has a descriptor */
 	bool guest_service_only;      /* speaks as Lima's agent does, and no more */
-};
-
-struct agent_server_counters {
-	uint64_t connections;	       /* accepted */
-	uint64_t connections_lost;     /* ended by an error, be it of the protocol */
-	uint64_t connections_replaced; /* max_connections */
-	uint64_t flows;		       /* TCP, UNIX and UDP flows begun */
-	uint64_t flows_refused;	       /* max_flows, bad addresses */
-	uint64_t dials_failed;	       /* the guest said no */
-	uint64_t datagrams_dropped;    /* no room towards the host or the guest */
 };
 
 /* 0 or -ENOMEM. */

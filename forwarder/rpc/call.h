@@ -10,7 +10,7 @@ struct call;
 struct http2;
 struct http2_stream;
 
-#define CALL_MESSAGE_MAX (4U * 1024 * 1024) /* gRPC's own default */
+#define CALL_MESSAGE_MAX (4UL * 1024 * 1024) /* gRPC's own default */
 
 /* The call may be freed in each of them. */
 struct call_ops {

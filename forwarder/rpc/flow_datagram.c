@@ -68,8 +68,8 @@ int flow_datagram_request(struct http2 *h, const struct flow_datagram_target *ta
 {
 	struct flow_datagram *f = create(target->dialect, handler);
 	struct http2_handler http2_handler = { &flow_http2_ops, f };
-	const char *path = target->dialect == FLOW_NETFWD ? FLOW_PATH_NETFWD :
-							    FLOW_PATH_GUEST_SERVICE;
+	const char *path =
+		target->dialect == FLOW_NETFWD ? FLOW_PATH_NETFWD : FLOW_PATH_GUEST_SERVICE;
 	int r;
 
 	if (!f)

@@ -14,7 +14,7 @@ struct flow_datagram;
 /* Longer ones are dropped, and counted by whoever gets -EMSGSIZE. */
 #define FLOW_DATAGRAM_MAX 65527U
 /* What waits for the peer of one flow; more is dropped. */
-#define FLOW_DATAGRAM_QUEUE (256U * 1024)
+#define FLOW_DATAGRAM_QUEUE (256UL * 1024)
 
 /* The flow may be freed in each of them. */
 struct flow_datagram_ops {

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/rpc/flow_stream.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/rpc/flow_input.h"
 #include "forwarder/rpc/grpc_message.h"
 #include "forwarder/rpc/http2.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
 
-#define FRESH_MAX 64
-#define MESSAGE_MAX (16U * 1024 * 1024)
+#define MESSAGE_MAX (16UL * 1024 * 1024)
 #define REST_MAX 4096U
 
 struct flow_stream {
@@ -25,20 +24,15 @@ struct flow_stream {
 	struct grpc_reader reader;
 	enum flow_dialect dialect;
 	bool is_agent;
-	bool is_open;	 /* connected */
-	bool has_ended;	 /* the peer sends no more */
-	bool is_over;	 /* the call is, in order */
-	bool has_shut;	 /* we send no more */
+	bool is_open;	/* connected */
+	bool has_ended; /* the peer sends no more */
+	bool is_over;	/* the call is, in order */
+	bool has_shut;	/* we send no more */
 	unsigned int wanted;
 	struct loop_deferred notify;
 	bool *freed; /* set when it goes while ready() runs */
 
-	/* What came and was not read: first the queue, then what lies in the
-	 * connection's memory until settle() has returned. */
-	uint8_t *queue;
-	size_t queue_at, queue_len, queue_capacity;
-	struct iovec fresh[FRESH_MAX];
-	int n_fresh, fresh_at;
+	struct flow_input input;
 };
 
 static const struct stream_ops flow_stream_ops;
@@ -127,7 +121,7 @@ static void destroy(struct flow_stream *f)
 		f->observer.gone(f->observer.arg);
 	loop_cancel_deferred(&f->notify);
 	grpc_reader_deinit(&f->reader);
-	free(f->queue);
+	flow_input_deinit(&f->input);
 	free(f);
 }
 
@@ -178,45 +172,11 @@ int flow_stream_accept(struct loop *loop, struct http2_stream *s, enum flow_dial
 
 /* --- reading --- */
 
-static size_t unread(const struct flow_stream *f)
-{
-	size_t n = f->queue_len - f->queue_at;
-
-	for (int i = f->fresh_at; i < f->n_fresh; i++)
-		n += f->fresh[i].iov_len;
-	return n;
-}
-
 /* What was not read stays with us. The window bounds how much that is. */
-static int keep(struct flow_stream *f, const void *data, size_t len)
+static void keep_pieces(struct flow_stream *f)
 {
-	size_t held = f->queue_len - f->queue_at, capacity = 2 * (held + len);
-	uint8_t *larger;
+	int r = flow_input_keep(&f->input);
 
-	if (f->queue_len + len > f->queue_capacity && f->queue_at) {
-		memmove(f->queue, f->queue + f->queue_at, held);
-		f->queue_len = held;
-		f->queue_at = 0;
-	}
-	if (f->queue_len + len > f->queue_capacity) {
-		larger = realloc(f->queue, capacity);
-		if (!larger)
-			return -ENOMEM;
-		f->queue = larger;
-		f->queue_capacity = capacity;
-	}
-	memcpy(f->queue + f->queue_len, data, len);
-	f->queue_len += len;
-	return 0;
-}
-
-static void keep_fresh(struct flow_stream *f)
-{
-	int r = 0;
-
-	for (int i = f->fresh_at; i < f->n_fresh && r == 0; i++)
-		r = keep(f, f->fresh[i].iov_base, f->fresh[i].iov_len);
-	f->n_fresh = f->fresh_at = 0;
 	if (r < 0)
 		flow_stream_fail(f, r);
 }
@@ -224,17 +184,12 @@ static void keep_fresh(struct flow_stream *f)
 static ssize_t flow_peek(struct stream *base, struct iovec *iov, int n, int *n_filled)
 {
 	struct flow_stream *f = from_stream(base);
-	size_t queued = f->queue_len - f->queue_at, sum = 0;
+	size_t sum;
 
 	*n_filled = 0;
 	if (f->base.error)
 		return f->base.error;
-	if (queued && n > 0)
-		iov[(*n_filled)++] = (struct iovec){ f->queue + f->queue_at, queued };
-	for (int i = f->fresh_at; i < f->n_fresh && *n_filled < n; i++)
-		iov[(*n_filled)++] = f->fresh[i];
-	for (int i = 0; i < *n_filled; i++)
-		sum += iov[i].iov_len;
+	sum = flow_input_peek(&f->input, iov, n, n_filled);
 	if (sum)
 		return (ssize_t)sum;
 	return f->has_ended ? 0 : -EAGAIN;
@@ -243,34 +198,18 @@ static ssize_t flow_peek(struct stream *base, struct iovec *iov, int n, int *n_f
 static void flow_consume(struct stream *base, size_t len)
 {
 	struct flow_stream *f = from_stream(base);
-	size_t queued = f->queue_len - f->queue_at, n = len < queued ? len : queued;
 
-	assert(len <= unread(f));
-	f->queue_at += n;
-	if (f->queue_at == f->queue_len) {
-		free(f->queue);
-		f->queue = NULL;
-		f->queue_at = f->queue_len = f->queue_capacity = 0;
-	}
-	for (size_t left = len - n; left;) {
-		struct iovec *first = &f->fresh[f->fresh_at];
-		size_t part = left < first->iov_len ? left : first->iov_len;
-
-		first->iov_base = (uint8_t *)first->iov_base + part;
-		first->iov_len -= part;
-		left -= part;
-		f->fresh_at += first->iov_len == 0;
-	}
+	flow_input_consume(&f->input, len);
 	if (f->http2)
 		http2_stream_consume(f->http2, len);
 }
 
 static ssize_t flow_read(struct stream *base, const struct iovec *iov, int n)
 {
-	struct iovec refs[FRESH_MAX + 1];
+	struct iovec refs[FLOW_INPUT_PIECES + 1];
 	int n_refs, i = 0;
 	size_t done = 0, at = 0;
-	ssize_t r = flow_peek(base, refs, FRESH_MAX + 1, &n_refs);
+	ssize_t r = flow_peek(base, refs, FLOW_INPUT_PIECES + 1, &n_refs);
 
 	if (r <= 0)
 		return r;
@@ -294,15 +233,14 @@ static ssize_t flow_read(struct stream *base, const struct iovec *iov, int n)
 
 static bool take_piece(struct flow_stream *f)
 {
-	if (f->n_fresh == FRESH_MAX) {
-		if (f->fresh_at == 0 && (f->wanted & STREAM_READ) && !tell_ready(f))
+	if (flow_input_is_full(&f->input)) {
+		if ((f->wanted & STREAM_READ) && !tell_ready(f))
 			return false;
-		keep_fresh(f);
+		keep_pieces(f);
 		if (!f->http2)
 			return false;
 	}
-	f->fresh[f->n_fresh++] = (struct iovec){ (void *)(uintptr_t)f->reader.piece,
-						 f->reader.piece_len };
+	flow_input_add(&f->input, f->reader.piece, f->reader.piece_len);
 	return true;
 }
 
@@ -370,10 +308,10 @@ static void on_settle(void *arg)
 {
 	struct flow_stream *f = arg;
 
-	if ((f->wanted & STREAM_READ) && (f->n_fresh > f->fresh_at || f->has_ended) &&
+	if ((f->wanted & STREAM_READ) && (flow_input_has_pieces(&f->input) || f->has_ended) &&
 	    !tell_ready(f))
 		return;
-	keep_fresh(f);
+	keep_pieces(f);
 }
 
 void flow_stream_feed(struct flow_stream *f, const uint8_t *data, size_t len)
@@ -381,7 +319,7 @@ void flow_stream_feed(struct flow_stream *f, const uint8_t *data, size_t len)
 	if (!f->http2) /* broken by what came before */
 		return;
 	take(f, data, len);
-	keep_fresh(f);
+	keep_pieces(f);
 }
 
 static void on_writable(void *arg)
@@ -520,7 +458,7 @@ static void flow_want(struct stream *base, unsigned int events)
 	bool reads = (events & STREAM_READ) && !(f->wanted & STREAM_READ);
 
 	f->wanted = events;
-	if (reads && (unread(f) || f->has_ended))
+	if (reads && (!flow_input_is_empty(&f->input) || f->has_ended))
 		loop_defer(f->loop, &f->notify);
 }
 

@@ -8,10 +8,10 @@
 #include "forwarder/rpc/http2_internal.h"
 #include "netstack/stream.h"
 
-#define INPUT_SIZE (512U * 1024)
-#define MAX_READS 4	    /* before the others on the loop get their turn */
-#define LEFT_MAX_MS 60000U  /* a call that was left, and the peer does not end */
-#define CHECK_MS 60000U	    /* for those, when there is no keepalive */
+#define INPUT_SIZE (512UL * 1024)
+#define MAX_READS 4	   /* before the others on the loop get their turn */
+#define LEFT_MAX_MS 60000U /* a call that was left, and the peer does not end */
+#define CHECK_MS 60000U	   /* for those, when there is no keepalive */
 
 /* --- events: what the callbacks found, told to the owners --- */
 
@@ -213,8 +213,7 @@ static void work(void *arg)
 		h->owner->closed(h->arg, h->error);
 		return;
 	}
-	h->transport->ops->want(h->transport,
-				STREAM_READ | (h->out.is_blocked ? STREAM_WRITE : 0));
+	h->transport->ops->want(h->transport, STREAM_READ | (h->out.is_blocked ? STREAM_WRITE : 0));
 }
 
 static void on_ready(void *arg)

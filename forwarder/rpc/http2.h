@@ -22,10 +22,10 @@ struct http2_stream;
 struct loop;
 struct stream;
 
-#define HTTP2_WINDOW_FIRST (64U * 1024)
-#define HTTP2_WINDOW_LAST (8U * 1024 * 1024)
-#define HTTP2_WINDOWS_MAX (256U * 1024 * 1024) /* what all have grown by */
-#define HTTP2_FRAME_MAX (256U * 1024)
+#define HTTP2_WINDOW_FIRST (64UL * 1024)
+#define HTTP2_WINDOW_LAST (8UL * 1024 * 1024)
+#define HTTP2_WINDOWS_MAX (256UL * 1024 * 1024) /* what all have grown by */
+#define HTTP2_FRAME_MAX (256UL * 1024)
 #define HTTP2_SEND_REFS 60 /* as many pieces of memory make up one frame */
 
 /* Status codes of gRPC that are used here. */

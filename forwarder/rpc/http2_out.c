@@ -7,9 +7,9 @@
 #include "forwarder/rpc/http2_internal.h"
 #include "netstack/stream.h"
 
-#define OUT_MAX (256U * 1024)  /* waiting for the transport: nothing more is made */
-#define FLUSH_AT (64U * 1024)  /* worth a system call */
-#define SMALL_MAX (16U * 1024) /* copying costs less than a system call of its own */
+#define OUT_MAX (256UL * 1024)	/* waiting for the transport: nothing more is made */
+#define FLUSH_AT (64UL * 1024)	/* worth a system call */
+#define SMALL_MAX (16UL * 1024) /* copying costs less than a system call of its own */
 #define FRAME_HEAD 9U
 
 static size_t pending(const struct http2 *h)
@@ -89,8 +89,7 @@ static int append_all(struct http2 *h, const struct iovec *iov, int n, size_t sk
 		size_t skipped = skip < iov[i].iov_len ? skip : iov[i].iov_len;
 
 		skip -= skipped;
-		r = append(&h->out, (uint8_t *)iov[i].iov_base + skipped,
-			   iov[i].iov_len - skipped);
+		r = append(&h->out, (uint8_t *)iov[i].iov_base + skipped, iov[i].iov_len - skipped);
 	}
 	return r;
 }
@@ -140,6 +139,7 @@ static void queue_sent(struct http2_stream *s, size_t len)
 	}
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 says what it takes */
 int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
 		   size_t len, nghttp2_data_source *source, void *arg)
 {

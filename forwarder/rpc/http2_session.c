@@ -84,6 +84,7 @@ static void take_header(struct http2_stream *s, struct text name, struct text va
 	}
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 says what it takes */
 static int on_header(nghttp2_session *session, const nghttp2_frame *frame, nghttp2_rcbuf *name,
 		     nghttp2_rcbuf *value, uint8_t flags, void *arg)
 {
@@ -172,6 +173,7 @@ static int on_frame_not_send(nghttp2_session *session, const nghttp2_frame *fram
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 says what it takes */
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
 		   size_t len, void *arg)
 {
@@ -204,6 +206,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): nghttp2 says what it takes */
 static ssize_t on_read_length(nghttp2_session *session, uint8_t type, int32_t id, int32_t window,
 			      int32_t stream_window, uint32_t frame_max, void *arg)
 {
@@ -220,11 +223,11 @@ static ssize_t on_read_length(nghttp2_session *session, uint8_t type, int32_t id
 	return (ssize_t)n;
 }
 
-#define NV(name_, value_)                                                                \
-	(nghttp2_nv)                                                                     \
-	{                                                                                \
+#define NV(name_, value_)                                                                     \
+	(nghttp2_nv)                                                                          \
+	{                                                                                     \
 		(uint8_t *)(uintptr_t)(name_), (uint8_t *)(uintptr_t)(value_), strlen(name_), \
-			strlen(value_), 0                                                \
+			strlen(value_), 0                                                     \
 	}
 
 static int submit_trailer(struct http2_stream *s)
@@ -239,6 +242,7 @@ static int submit_trailer(struct http2_stream *s)
 }
 
 /* What there is to send of a call: see http2_out_data(). */
+/* NOLINTBEGIN(readability-function-size, readability-non-const-parameter): likewise */
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_t max,
 		       uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -267,6 +271,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *buf, size_
 	}
 	return 0;
 }
+/* NOLINTEND(readability-function-size, readability-non-const-parameter) */
 
 int http2_session_submit(struct http2_stream *s, const char *path)
 {
@@ -303,7 +308,8 @@ int http2_session_respond(struct http2_stream *s)
 	s->has_responded = true;
 	if (s->is_closed || s->h->error)
 		return 0;
-	return nghttp2_submit_response(s->h->session, s->id, headers, 2, &body) == NGHTTP2_ERR_NOMEM ?
+	return nghttp2_submit_response(s->h->session, s->id, headers, 2, &body) ==
+			       NGHTTP2_ERR_NOMEM ?
 		       -ENOMEM :
 		       0;
 }
@@ -356,9 +362,8 @@ int http2_session_new(struct http2 *h, unsigned int max_streams)
 	if (nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&option) == 0) {
 		set_callbacks(callbacks);
 		set_options(option);
-		r = h->is_server ?
-			    nghttp2_session_server_new2(&h->session, callbacks, h, option) :
-			    nghttp2_session_client_new2(&h->session, callbacks, h, option);
+		r = h->is_server ? nghttp2_session_server_new2(&h->session, callbacks, h, option) :
+				   nghttp2_session_client_new2(&h->session, callbacks, h, option);
 		r = r < 0 ? -ENOMEM : submit_settings(h, max_streams);
 	}
 	nghttp2_session_callbacks_del(callbacks);

@@ -112,8 +112,8 @@ size_t http2_stream_room(struct http2_stream *s)
 		list_append(&h->waiting, &s->waits);
 		return 0;
 	}
-	frame_max = nghttp2_session_get_remote_settings(h->session,
-							NGHTTP2_SETTINGS_MAX_FRAME_SIZE);
+	frame_max =
+		nghttp2_session_get_remote_settings(h->session, NGHTTP2_SETTINGS_MAX_FRAME_SIZE);
 	if (frame_max > HTTP2_FRAME_MAX)
 		frame_max = HTTP2_FRAME_MAX;
 	room = window_room(s);
@@ -207,8 +207,8 @@ static void set_text(struct http2_stream *s, const char *text)
 	size_t n = 0;
 
 	for (; text && text[n] && n + 1 < sizeof(s->text); n++)
-		s->text[n] = (char)(text[n] >= ' ' && text[n] < 0x7f && text[n] != '%' ? text[n] :
-											 '?');
+		s->text[n] =
+			(char)(text[n] >= ' ' && text[n] < 0x7f && text[n] != '%' ? text[n] : '?');
 	s->text[n] = '\0';
 }
 

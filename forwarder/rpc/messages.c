@@ -2,95 +2,18 @@
 #include "forwarder/rpc/messages.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <agent.pb-c.h>
-#include <guest_service.pb-c.h>
 
-#include "forwarder/rpc/grpc_message.h"
+#include "forwarder/rpc/messages_pack.h"
 
-/* A message of 4 MiB that consists of empty parts would take a hundred times as
- * much unpacked. */
-#define UNPACK_BUDGET (64UL * 1024 * 1024)
-#define ALLOCATION_OVERHEAD 16U
 #define ERRNO_MAX 4095
 
 /* Named by protoc-c. */
 typedef Netfwd__V1__HelloMessage hello_message;
 typedef Netfwd__V1__Listener listener_message;
-
-static void *budget_alloc(void *arg, size_t size)
-{
-	size_t *left = arg, cost = size + ALLOCATION_OVERHEAD;
-
-	if (cost > *left)
-		return NULL;
-	*left -= cost;
-	return malloc(size);
-}
-
-static void budget_free(void *arg, void *memory)
-{
-	(void)arg;
-	free(memory);
-}
-
-/* For one message: unpacked and freed with it. */
-struct budget {
-	size_t left;
-	ProtobufCAllocator allocator;
-};
-
-static void *unpack(struct budget *b, const ProtobufCMessageDescriptor *type, const uint8_t *data,
-		    size_t len)
-{
-	b->left = UNPACK_BUDGET;
-	b->allocator = (ProtobufCAllocator){ budget_alloc, budget_free, &b->left };
-	return protobuf_c_message_unpack(type, &b->allocator, len, data);
-}
-
-static void unpack_free(struct budget *b, void *message)
-{
-	protobuf_c_message_free_unpacked(message, &b->allocator);
-}
-
-static int pack(const ProtobufCMessage *m, struct message *out)
-{
-	size_t len = protobuf_c_message_get_packed_size(m);
-
-	out->data = malloc(GRPC_PREFIX_SIZE + len);
-	if (!out->data)
-		return -ENOMEM;
-	out->len = GRPC_PREFIX_SIZE + len;
-	grpc_prefix(out->data, len);
-	protobuf_c_message_pack(m, out->data + GRPC_PREFIX_SIZE);
-	return 0;
-}
-
-int message_empty(struct message *out)
-{
-	Empty m = EMPTY__INIT;
-
-	return pack(&m.base, out);
-}
-
-/* Printable ASCII, cut to what fits: it goes into logs. */
-static void copy_text(char *to, size_t size, const char *from)
-{
-	size_t n = 0;
-
-	for (; from[n] && n + 1 < size; n++)
-		to[n] = (char)(from[n] > ' ' && from[n] < 0x7f ? from[n] : '?');
-	to[n] = '\0';
-}
-
-static char *unconst(const char *text)
-{
-	return (char *)(uintptr_t)text;
-}
 
 int message_hello(const struct rpc_hello *hello, struct message *out)
 {
@@ -98,21 +21,21 @@ int message_hello(const struct rpc_hello *hello, struct message *out)
 
 	m.protocol = hello->protocol;
 	m.features = hello->features;
-	m.version = unconst(hello->version);
-	return pack(&m.base, out);
+	m.version = message_unconst(hello->version);
+	return message_pack(&m.base, out);
 }
 
 int message_parse_hello(const uint8_t *data, size_t len, struct rpc_hello *out)
 {
-	struct budget b;
-	hello_message *m = unpack(&b, &netfwd__v1__hello_message__descriptor, data, len);
+	struct message_budget b;
+	hello_message *m = message_unpack(&b, &netfwd__v1__hello_message__descriptor, data, len);
 
 	if (!m)
 		return -EPROTO;
 	out->protocol = m->protocol;
 	out->features = m->features;
-	copy_text(out->version, sizeof(out->version), m->version);
-	unpack_free(&b, m);
+	message_copy_text(out->version, sizeof(out->version), m->version);
+	message_unpack_free(&b, m);
 	return 0;
 }
 
@@ -142,7 +65,7 @@ static int parse_endpoint(const ProtobufCBinaryData *address, uint32_t port, str
 static void fill_place(const struct rpc_place *place, Netfwd__V1__Place *m)
 {
 	if (place->path[0]) {
-		m->path = unconst(place->path);
+		m->path = message_unconst(place->path);
 		return;
 	}
 	m->address = address_bytes(&place->endpoint.addr);
@@ -151,12 +74,14 @@ static void fill_place(const struct rpc_place *place, Netfwd__V1__Place *m)
 
 static int read_place(const Netfwd__V1__Place *m, struct rpc_place *out)
 {
+	size_t len = strlen(m->path);
+
 	*out = (struct rpc_place){ 0 };
-	if (!m->path[0])
+	if (len == 0)
 		return parse_endpoint(&m->address, m->port, &out->endpoint);
-	if (m->path[0] != '/' || strlen(m->path) >= sizeof(out->path))
+	if (m->path[0] != '/' || len >= sizeof(out->path))
 		return -EPROTO;
-	strcpy(out->path, m->path);
+	memcpy(out->path, m->path, len);
 	return 0;
 }
 
@@ -165,19 +90,19 @@ int message_place(const struct rpc_place *place, struct message *out)
 	Netfwd__V1__Place m = NETFWD__V1__PLACE__INIT;
 
 	fill_place(place, &m);
-	return pack(&m.base, out);
+	return message_pack(&m.base, out);
 }
 
 int message_parse_place(const uint8_t *data, size_t len, struct rpc_place *out)
 {
-	struct budget b;
-	Netfwd__V1__Place *m = unpack(&b, &netfwd__v1__place__descriptor, data, len);
+	struct message_budget b;
+	Netfwd__V1__Place *m = message_unpack(&b, &netfwd__v1__place__descriptor, data, len);
 	int r;
 
 	if (!m)
 		return -EPROTO;
 	r = read_place(m, out);
-	unpack_free(&b, m);
+	message_unpack_free(&b, m);
 	return r;
 }
 
@@ -217,7 +142,7 @@ int message_flow(const struct rpc_flow_message *flow, struct message *out)
 	case RPC_FLOW_DATA_ONLY:
 		break;
 	}
-	return pack(&m.base, out);
+	return message_pack(&m.base, out);
 }
 
 static int read_open(const Netfwd__V1__Open *m, struct rpc_open *out)
@@ -257,15 +182,15 @@ static int read_flow(const Netfwd__V1__FlowMessage *m, struct rpc_flow_message *
 
 int message_parse_flow(const uint8_t *data, size_t len, struct rpc_flow_message *out)
 {
-	struct budget b;
+	struct message_budget b;
 	Netfwd__V1__FlowMessage *m =
-		unpack(&b, &netfwd__v1__flow_message__descriptor, data, len);
+		message_unpack(&b, &netfwd__v1__flow_message__descriptor, data, len);
 	int r;
 
 	if (!m)
 		return -EPROTO;
 	r = read_flow(m, out);
-	unpack_free(&b, m);
+	message_unpack_free(&b, m);
 	return r;
 }
 
@@ -284,14 +209,14 @@ int message_listen(const struct rpc_listen_message *listen, struct message *out)
 		m.listening = &listening;
 		m.kind_case = NETFWD__V1__LISTEN_MESSAGE__KIND_LISTENING;
 	}
-	return pack(&m.base, out);
+	return message_pack(&m.base, out);
 }
 
 int message_parse_listen(const uint8_t *data, size_t len, struct rpc_listen_message *out)
 {
-	struct budget b;
+	struct message_budget b;
 	Netfwd__V1__ListenMessage *m =
-		unpack(&b, &netfwd__v1__listen_message__descriptor, data, len);
+		message_unpack(&b, &netfwd__v1__listen_message__descriptor, data, len);
 	int r = 0;
 
 	if (!m)
@@ -305,7 +230,7 @@ int message_parse_listen(const uint8_t *data, size_t len, struct rpc_listen_mess
 	} else {
 		r = -EPROTO;
 	}
-	unpack_free(&b, m);
+	message_unpack_free(&b, m);
 	return r;
 }
 
@@ -329,7 +254,7 @@ int message_event(const struct rpc_event *event, const struct message_ports *por
 	Netfwd__V1__Event m = NETFWD__V1__EVENT__INIT;
 	unsigned int n = ports->n_added + ports->n_removed;
 	listener_message *listeners = calloc(n + 1U, sizeof(*listeners));
-	listener_message **refs = calloc(n + 1U, sizeof(*refs));
+	listener_message **refs = calloc(n + 1U, sizeof(void *));
 	int r = -ENOMEM;
 
 	m.is_all = event->is_all;
@@ -343,7 +268,7 @@ int message_event(const struct rpc_event *event, const struct message_ports *por
 		m.added = refs;
 		m.n_removed = ports->n_removed;
 		m.removed = refs + ports->n_added;
-		r = pack(&m.base, out);
+		r = message_pack(&m.base, out);
 	}
 	free(listeners);
 	free(refs);
@@ -374,8 +299,8 @@ static uint16_t to_port(uint32_t port)
 int message_parse_event(const uint8_t *data, size_t len, struct rpc_event *out,
 			const struct message_sink *sink)
 {
-	struct budget b;
-	Netfwd__V1__Event *m = unpack(&b, &netfwd__v1__event__descriptor, data, len);
+	struct message_budget b;
+	Netfwd__V1__Event *m = message_unpack(&b, &netfwd__v1__event__descriptor, data, len);
 	int refused;
 
 	if (!m)
@@ -385,223 +310,6 @@ int message_parse_event(const uint8_t *data, size_t len, struct rpc_event *out,
 				   .ephemeral_last = to_port(m->ephemeral_last) };
 	refused = report(sink, false, m->removed, m->n_removed);
 	refused += report(sink, true, m->added, m->n_added);
-	unpack_free(&b, m);
+	message_unpack_free(&b, m);
 	return refused;
-}
-
-/* --- Lima's --- */
-
-struct guest_ports {
-	IPPort *ports;
-	IPPort **refs;
-	char (*texts)[ADDR_TEXT_SIZE];
-};
-
-static void guest_ports_deinit(struct guest_ports *p)
-{
-	free(p->ports);
-	free(p->refs);
-	free(p->texts);
-}
-
-static int guest_ports_init(struct guest_ports *p, const struct message_ports *from)
-{
-	unsigned int n = from->n_added + from->n_removed;
-
-	p->ports = calloc(n + 1U, sizeof(*p->ports));
-	p->refs = calloc(n + 1U, sizeof(*p->refs));
-	p->texts = calloc(n + 1U, sizeof(*p->texts));
-	if (!p->ports || !p->refs || !p->texts)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < n; i++) {
-		const struct rpc_listener *l =
-			i < from->n_added ? &from->added[i] : &from->removed[i - from->n_added];
-
-		ipport__init(&p->ports[i]);
-		p->ports[i].protocol = unconst(l->is_udp ? "udp" : "tcp");
-		ipaddr_format(&l->guest.addr, p->texts[i]);
-		p->ports[i].ip = p->texts[i];
-		p->ports[i].port = l->guest.port;
-		p->refs[i] = &p->ports[i];
-	}
-	return 0;
-}
-
-int message_guest_info(const struct message_ports *ports, struct message *out)
-{
-	Info m = INFO__INIT;
-	struct guest_ports p;
-	int r = guest_ports_init(&p, ports);
-
-	if (r == 0) {
-		m.n_local_ports = ports->n_added;
-		m.local_ports = p.refs;
-		r = pack(&m.base, out);
-	}
-	guest_ports_deinit(&p);
-	return r;
-}
-
-int message_guest_event(const struct message_ports *ports, struct message *out)
-{
-	Event m = EVENT__INIT;
-	Timestamp now = TIMESTAMP__INIT;
-	struct timespec clock;
-	struct guest_ports p;
-	int r = guest_ports_init(&p, ports);
-
-	if (r == 0) {
-		clock_gettime(CLOCK_REALTIME, &clock);
-		now.seconds = clock.tv_sec;
-		now.nanos = (int32_t)clock.tv_nsec;
-		m.time = &now;
-		m.n_added_local_ports = ports->n_added;
-		m.added_local_ports = p.refs;
-		m.n_removed_local_ports = ports->n_removed;
-		m.removed_local_ports = p.refs + ports->n_added;
-		r = pack(&m.base, out);
-	}
-	guest_ports_deinit(&p);
-	return r;
-}
-
-static int read_guest_port(const IPPort *m, struct rpc_listener *out)
-{
-	if (strcmp(m->protocol, "tcp") != 0 && strcmp(m->protocol, "udp") != 0)
-		return -EPROTO;
-	if (m->port <= 0 || m->port > UINT16_MAX || ipaddr_parse(m->ip, &out->guest.addr) < 0)
-		return -EPROTO;
-	out->is_udp = m->protocol[0] == 'u';
-	out->guest.port = (uint16_t)m->port;
-	return 0;
-}
-
-static int guest_report(const struct message_sink *sink, bool is_added, IPPort *const *all,
-			size_t n)
-{
-	int refused = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		struct rpc_listener l;
-
-		if (read_guest_port(all[i], &l) < 0)
-			refused++;
-		else
-			sink->fn(sink->arg, is_added, &l);
-	}
-	return refused;
-}
-
-int message_parse_guest_info(const uint8_t *data, size_t len, const struct message_sink *sink)
-{
-	struct budget b;
-	Info *m = unpack(&b, &info__descriptor, data, len);
-	int refused;
-
-	if (!m)
-		return -EPROTO;
-	refused = guest_report(sink, true, m->local_ports, m->n_local_ports);
-	unpack_free(&b, m);
-	return refused;
-}
-
-int message_parse_guest_event(const uint8_t *data, size_t len, const struct message_sink *sink)
-{
-	struct budget b;
-	Event *m = unpack(&b, &event__descriptor, data, len);
-	int refused;
-
-	if (!m)
-		return -EPROTO;
-	refused = guest_report(sink, false, m->removed_local_ports, m->n_removed_local_ports);
-	refused += guest_report(sink, true, m->added_local_ports, m->n_added_local_ports);
-	unpack_free(&b, m);
-	return refused;
-}
-
-int message_guest_open(const struct guest_open *open, struct message *out)
-{
-	TunnelMessage m = TUNNEL_MESSAGE__INIT;
-	char text[ADDR_TEXT_SIZE];
-
-	m.id = unconst(open->id);
-	m.protocol = unconst(open->is_udp ? "udp" : "tcp");
-	endpoint_format(&open->guest, text);
-	m.guest_addr = text;
-	return pack(&m.base, out);
-}
-
-/* "127.0.0.1:80", "[::1]:80" */
-static int parse_guest_addr(const char *text, struct endpoint *out)
-{
-	char host[ADDR_TEXT_SIZE];
-	const char *colon = strrchr(text, ':');
-	size_t len = colon ? (size_t)(colon - text) : 0;
-	char *end;
-	unsigned long port;
-
-	if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-		text++;
-		len -= 2;
-	}
-	if (len == 0 || len >= sizeof(host))
-		return -EPROTO;
-	memcpy(host, text, len);
-	host[len] = '\0';
-	if (colon[1] < '0' || colon[1] > '9' || ipaddr_parse(host, &out->addr) < 0)
-		return -EPROTO;
-	port = strtoul(colon + 1, &end, 10);
-	if (*end || port == 0 || port > UINT16_MAX)
-		return -EPROTO;
-	out->port = (uint16_t)port;
-	return 0;
-}
-
-static int read_guest_open(const TunnelMessage *m, struct guest_open *out)
-{
-	*out = (struct guest_open){ 0 };
-	if (strcmp(m->protocol, "tcp") != 0 && strcmp(m->protocol, "udp") != 0)
-		return -EPROTO;
-	out->is_udp = m->protocol[0] == 'u';
-	copy_text(out->id, sizeof(out->id), m->id);
-	return parse_guest_addr(m->guest_addr, &out->guest);
-}
-
-int message_parse_guest_open(const uint8_t *data, size_t len, struct guest_open *out)
-{
-	struct budget b;
-	TunnelMessage *m = unpack(&b, &tunnel_message__descriptor, data, len);
-	int r;
-
-	if (!m)
-		return -EPROTO;
-	r = read_guest_open(m, out);
-	unpack_free(&b, m);
-	return r;
-}
-
-int message_guest_time(int64_t drift_ms, struct message *out)
-{
-	TimeSyncResponse m = TIME_SYNC_RESPONSE__INIT;
-
-	m.drift_ms = drift_ms;
-	return pack(&m.base, out);
-}
-
-int message_parse_guest_time(const uint8_t *data, size_t len, int64_t now_ms, int64_t *drift_ms)
-{
-	struct budget b;
-	TimeSyncRequest *m = unpack(&b, &time_sync_request__descriptor, data, len);
-	int r = -EPROTO;
-
-	if (!m)
-		return -EPROTO;
-	/* far beyond any clock, and what a hostile one could overflow with */
-	if (m->host_time && llabs(m->host_time->seconds / 2) < INT32_MAX * 4LL) {
-		*drift_ms = now_ms - (m->host_time->seconds * 1000 +
-				      m->host_time->nanos / 1000000);
-		r = 0;
-	}
-	unpack_free(&b, m);
-	return r;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "forwarder/rpc/message.h"
 #include "netstack/addr.h"
 
 #define RPC_PROTOCOL 1U
@@ -22,12 +23,6 @@
 
 #define RPC_TEXT_SIZE 64
 #define RPC_PATH_SIZE 108 /* sun_path of unix(7) */
-
-/* A whole gRPC message, prefix included; data is the caller's to free(). */
-struct message {
-	uint8_t *data;
-	size_t len;
-};
 
 struct rpc_hello {
 	uint32_t protocol;

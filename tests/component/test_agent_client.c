@@ -246,10 +246,9 @@ static void lying_agent_is_bounded(void **state)
 	struct port_listener *all = calloc(n, sizeof(*all));
 
 	for (unsigned int i = 0; i < n; i++)
-		all[i] = (struct port_listener){
-			FORWARD_TCP,
-			{ IPADDR_V4(10, 0, (uint8_t)(i / 60000), 1), (uint16_t)(1 + i % 60000) }
-		};
+		all[i] = (struct port_listener){ FORWARD_TCP,
+						 { IPADDR_V4(10, 0, (uint8_t)(i / 60000), 1),
+						   (uint16_t)(1 + i % 60000) } };
 	set(t, all, n);
 	assert_int_equal(t->pair.n_listeners, AGENT_LISTENERS_MAX);
 	assert_true(agent_client_counters(t->pair.client)->listeners_refused > 0);
@@ -379,10 +378,10 @@ static void agent_of_lima_has_no_reverse_forwards(void **state)
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define BOTH(test)                                                                             \
-	TEST(test),                                                                            \
-	{                                                                                      \
-		#test " in GuestService", test, setup_guest_service, teardown, NULL            \
+#define BOTH(test)                                                                  \
+	TEST(test),                                                                 \
+	{                                                                           \
+#test " in GuestService", test, setup_guest_service, teardown, NULL \
 	}
 
 int main(void)

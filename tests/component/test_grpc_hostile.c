@@ -44,7 +44,8 @@ static void open_pair(struct fixture *t, struct stream **theirs)
 {
 	int fds[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
 	if (t->peer >= 0)
 		close(t->peer);
 	t->peer = fds[0];
@@ -243,9 +244,9 @@ static void bad_messages_end_their_call_only(void **state)
 	}
 	for (int i = 0; i < 200; i++, stream += 2) { /* compressed, and 4 GiB long */
 		h2_request(&t->out, stream, FLOW);
-		h2_frame(&t->out, &(struct h2_frame){ H2_DATA, 0, stream,
-						      i % 2 ? "\x01\0\0\0\0" : "\0\xff\xff\xff\xff",
-						      5 });
+		h2_frame(&t->out,
+			 &(struct h2_frame){ H2_DATA, 0, stream,
+					     i % 2 ? "\x01\0\0\0\0" : "\0\xff\xff\xff\xff", 5 });
 		h2_frame(&t->out, &(struct h2_frame){ H2_RST_STREAM, 0, stream, "\0\0\0\x08", 4 });
 		flush(t);
 	}
@@ -311,8 +312,7 @@ static void host_that_never_reads_costs_no_memory(void **state)
 	connect_host(t);
 	for (int round = 0; round < 50; round++) {
 		for (int i = 0; i < 2000; i++)
-			h2_frame(&t->out,
-				 &(struct h2_frame){ H2_PING, 0, 0, "12345678", 8 });
+			h2_frame(&t->out, &(struct h2_frame){ H2_PING, 0, 0, "12345678", 8 });
 		(void)send(t->peer, t->out.data, t->out.len, MSG_NOSIGNAL);
 		t->out.len = 0;
 		fake_loop_settle(t->loop);
@@ -430,7 +430,11 @@ static void agent_without_our_features_is_used_as_limas(void **state)
 	flush(t);
 	assert_up(t);
 	h2_response(&t->out, 3); /* GetEvents */
-	h2_message(&t->out, 3, "\x12\x12\x0a\x03tcp\x12\x09" "127.0.0.1" "\x18\x50", 20);
+	h2_message(&t->out, 3,
+		   "\x12\x12\x0a\x03tcp\x12\x09"
+		   "127.0.0.1"
+		   "\x18\x50",
+		   20);
 	flush(t);
 	assert_int_equal(t->n_listeners, 1);
 }
@@ -472,10 +476,10 @@ static void events_that_end_are_asked_for_again(void **state)
 static void dial_answered_wrongly_breaks_that_stream_only(void **state)
 {
 	static const char *const wrong[] = {
-		"\x0a\x01x",	     /* data before the answer */
-		"\x1a\x02\x08\x6f",  /* Opened: ECONNREFUSED */
-		"\x12\x00",	     /* Open, which is ours to say */
-		"\xff\xff\xff\xff",  /* nothing */
+		"\x0a\x01x",		/* data before the answer */
+		"\x1a\x02\x08\x6f",	/* Opened: ECONNREFUSED */
+		"\x12\x00",		/* Open, which is ours to say */
+		"\xff\xff\xff\xff",	/* nothing */
 		"\x1a\x03\x08\xff\x7f", /* no errno of any kernel */
 	};
 	static const int errors[] = { -EPROTO, -ECONNREFUSED, -EPROTO, -EPROTO, -EIO };

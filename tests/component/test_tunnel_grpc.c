@@ -192,9 +192,8 @@ static void upload_goes_on_after_the_server_has_shut_its_direction(void **state)
 	assert_string_equal(c.text, "bye");
 
 	while (got < 1024 * 1024) {
-		ssize_t n = sent < 1024 * 1024 ?
-				    send(client, block, sizeof(block), MSG_NOSIGNAL) :
-				    0;
+		ssize_t n =
+			sent < 1024 * 1024 ? send(client, block, sizeof(block), MSG_NOSIGNAL) : 0;
 
 		sent += n > 0 ? (size_t)n : 0;
 		fake_loop_settle(t->loop);
@@ -437,11 +436,9 @@ static void unix_socket_of_the_guest_is_dialled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define BOTH(test)                                                                      \
-	cmocka_unit_test_setup_teardown(test, setup, teardown),                         \
-		{                                                                       \
-#test " in GuestService", test, setup_guest_service, teardown, NULL     \
-		}
+#define BOTH(test)                                              \
+	cmocka_unit_test_setup_teardown(test, setup, teardown), \
+		{ #test " in GuestService", test, setup_guest_service, teardown, NULL }
 		BOTH(server_may_speak_first),
 		BOTH(reply_comes_after_the_client_has_shut_its_direction),
 		cmocka_unit_test_setup_teardown(

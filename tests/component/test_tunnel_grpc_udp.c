@@ -283,10 +283,10 @@ static void five_thousand_clients_do_not_stall(void **state)
 	UNTIL(t->loop, host_descriptors() < before);
 }
 
-#define BOTH(test)                                                              \
-	cmocka_unit_test_setup_teardown(test, setup, teardown),                 \
-	{                                                                       \
-		#test " in GuestService", test, setup_guest_service, teardown, NULL \
+#define BOTH(test)                                                                  \
+	cmocka_unit_test_setup_teardown(test, setup, teardown),                     \
+	{                                                                           \
+#test " in GuestService", test, setup_guest_service, teardown, NULL \
 	}
 
 int main(void)

@@ -41,7 +41,7 @@ LIBRARIES = {
     r"(slirp/)?libslirp(-version)?\.h": r"netstack/slirp\.c",
     r"(lwip|netif)/.*|lwip_hooks\.h": r"(netstack|vendor)/lwip/.*",
     r"nghttp2/.*": r"forwarder/rpc/http2(_\w+)?\.[ch]",
-    r"protobuf-c/.*|.*\.pb-c\.h": r"forwarder/rpc/messages\.c",
+    r"protobuf-c/.*|.*\.pb-c\.h": r"forwarder/rpc/messages(_\w+)?\.[ch]",
     r"microhttpd\.h": r"forwarder/http_server\.c",
     r"cyaml/.*|yaml\.h": r"forwarder/config_(parse|tree)\.[ch]",
     r"jansson\.h": r"forwarder/json\.c",

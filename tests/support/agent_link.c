@@ -192,8 +192,8 @@ static void forward(struct end *e, struct host_forward *f, const char *item)
 	struct udp_dialer udp = { dial_udp, f };
 
 	f->tunnel = agent_client_tunnel(e->client);
-	f->guest = (struct endpoint){ IPADDR_V4(127, 0, 0, 1),
-				      (uint16_t)strtoul(at + 1, NULL, 10) };
+	f->guest =
+		(struct endpoint){ IPADDR_V4(127, 0, 0, 1), (uint16_t)strtoul(at + 1, NULL, 10) };
 	must(tcp_forward_new(e->loop, &local, &tcp, &f->tcp), item);
 	must(tcp_forward_start(f->tcp), item);
 	must(udp_forward_new(e->hub, &local, &udp, &f->udp), item);

@@ -105,8 +105,7 @@ static int dial_udp(void *arg, const struct udp_flow_owner *owner, void *owner_a
 
 static const struct endpoint any_port = { IPADDR_V4(127, 0, 0, 1), 0 };
 
-void agent_pair_forward_tcp(struct agent_pair *p, uint16_t guest_port,
-			    struct agent_pair_forward *f)
+void agent_pair_forward_tcp(struct agent_pair *p, uint16_t guest_port, struct agent_pair_forward *f)
 {
 	struct tcp_dialer dialer = { dial_tcp, f };
 
@@ -117,8 +116,7 @@ void agent_pair_forward_tcp(struct agent_pair *p, uint16_t guest_port,
 	f->port = tcp_forward_host(f->tcp)->port;
 }
 
-void agent_pair_forward_udp(struct agent_pair *p, uint16_t guest_port,
-			    struct agent_pair_forward *f)
+void agent_pair_forward_udp(struct agent_pair *p, uint16_t guest_port, struct agent_pair_forward *f)
 {
 	struct udp_dialer dialer = { dial_udp, f };
 

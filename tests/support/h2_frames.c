@@ -32,11 +32,9 @@ void h2_raw(struct h2_bytes *b, const void *data, size_t len)
 void h2_frame(struct h2_bytes *b, const struct h2_frame *f)
 {
 	uint8_t head[9] = {
-		(uint8_t)(f->len >> 16),    (uint8_t)(f->len >> 8),
-		(uint8_t)f->len,	    (uint8_t)f->type,
-		(uint8_t)f->flags,	    (uint8_t)(f->stream >> 24),
-		(uint8_t)(f->stream >> 16), (uint8_t)(f->stream >> 8),
-		(uint8_t)f->stream,
+		(uint8_t)(f->len >> 16),    (uint8_t)(f->len >> 8),    (uint8_t)f->len,
+		(uint8_t)f->type,	    (uint8_t)f->flags,	       (uint8_t)(f->stream >> 24),
+		(uint8_t)(f->stream >> 16), (uint8_t)(f->stream >> 8), (uint8_t)f->stream,
 	};
 
 	h2_raw(b, head, sizeof(head));

@@ -46,7 +46,7 @@ static void read_piece(struct grpc_reader *r, const uint8_t *data, size_t len,
 }
 
 static struct result *read_all(const struct grpc_limits *limits, const uint8_t *data, size_t len,
-				  size_t piece)
+			       size_t piece)
 {
 	static struct result result;
 	struct grpc_reader r;
@@ -82,15 +82,14 @@ static void head_is_read_back_for_every_length_of_its_varint(void **state)
 
 /* Field 2: "ab"; field 1: "payload"; field 3: varint 300; field 4: fixed32; 5: fixed64 */
 static const uint8_t mixed[] = {
-	0,    0,    0,	 0,    31,  0x12, 2,   'a', 'b', 0x0a, 7,    'p',
-	'a',  'y',  'l', 'o',  'a', 'd',  0x18, 0xac, 0x02, 0x25, 1, 2,
-	3,    4,    0x29, 1,   2,   3,	  4,   5,   6,	 7,    8,    0,
+	0,    0,    0,	  0,	31, 0x12, 2, 'a', 'b',	0x0a, 7, 'p', 'a', 'y', 'l', 'o', 'a', 'd',
+	0x18, 0xac, 0x02, 0x25, 1,  2,	  3, 4,	  0x29, 1,    2, 3,   4,   5,	6,   7,	  8,   0,
 };
 
 static void other_fields_are_put_together_in_their_order(void **state)
 {
-	static const uint8_t rest[] = { 0x12, 2, 'a',  'b', 0x18, 0xac, 0x02, 0x25, 1, 2, 3,
-					4,    0x29, 1, 2,   3,	  4,	5,    6,    7, 8 };
+	static const uint8_t rest[] = { 0x12, 2,    'a', 'b', 0x18, 0xac, 0x02, 0x25, 1, 2, 3,
+					4,    0x29, 1,	 2,   3,    4,	  5,	6,    7, 8 };
 	size_t len = 5 + 30;
 
 	(void)state;

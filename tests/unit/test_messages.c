@@ -39,12 +39,14 @@ static void bytes_of_guest_service_never_change(void **state)
 
 	(void)state;
 	assert_int_equal(message_guest_info(&ports, &m), 0);
-	assert_body(&m, "\x0a\x12\x0a\x03tcp\x12\x09"
-			"127.0.0.1\x18\x50",
+	assert_body(&m,
+		    "\x0a\x12\x0a\x03tcp\x12\x09"
+		    "127.0.0.1\x18\x50",
 		    20);
 	assert_int_equal(message_guest_open(&open, &m), 0);
-	assert_body(&m, "\x0a\x02id\x12\x03udp\x22\x0b"
-			"10.0.0.1:53",
+	assert_body(&m,
+		    "\x0a\x02id\x12\x03udp\x22\x0b"
+		    "10.0.0.1:53",
 		    22);
 	assert_int_equal(message_guest_time(300, &m), 0);
 	assert_body(&m, "\x10\xac\x02", 3);
@@ -158,19 +160,35 @@ struct port {
 static void listeners_that_cannot_be_are_refused(void **state)
 {
 	static const struct port all[] = {
-#define PORT(text)                    \
-	{                             \
-		text, sizeof(text) - 1 \
-	}
-		PORT("\x0a\x11\x0a\x03TCP\x12\x08" "127.0.0." "\x18\x50"),
-		PORT("\x0a\x12\x0a\x03TCP\x12\x09" "127.0.0.1" "\x18\x50"),
-		PORT("\x0a\x12\x0a\x03tcp\x12\x09" "not-an-ip" "\x18\x50"),
-		PORT("\x0a\x10\x0a\x03tcp\x12\x09" "127.0.0.1"),
-		PORT("\x0a\x12\x0a\x03tcp\x12\x09" "127.0.0.1" "\x18\x00"),
-		PORT("\x0a\x14\x0a\x03tcp\x12\x09" "127.0.0.1" "\x18\xf0\xa2\x04"),
-		PORT("\x0a\x1b\x0a\x03tcp\x12\x09" "127.0.0.1" "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
-		PORT("\x0a\x12\x0a\x03tcp\x12\x09" "127.0.0\x1b" "1" "\x18\x50"),
-		PORT("\x0a\x12\x0a\x03" "127\x12\x09" "10.0.0.50" "\x18\x50"), /* numbered anew */
+#define PORT(text) { text, sizeof(text) - 1 }
+		PORT("\x0a\x11\x0a\x03TCP\x12\x08"
+		     "127.0.0."
+		     "\x18\x50"),
+		PORT("\x0a\x12\x0a\x03TCP\x12\x09"
+		     "127.0.0.1"
+		     "\x18\x50"),
+		PORT("\x0a\x12\x0a\x03tcp\x12\x09"
+		     "not-an-ip"
+		     "\x18\x50"),
+		PORT("\x0a\x10\x0a\x03tcp\x12\x09"
+		     "127.0.0.1"),
+		PORT("\x0a\x12\x0a\x03tcp\x12\x09"
+		     "127.0.0.1"
+		     "\x18\x00"),
+		PORT("\x0a\x14\x0a\x03tcp\x12\x09"
+		     "127.0.0.1"
+		     "\x18\xf0\xa2\x04"),
+		PORT("\x0a\x1b\x0a\x03tcp\x12\x09"
+		     "127.0.0.1"
+		     "\x18\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+		PORT("\x0a\x12\x0a\x03tcp\x12\x09"
+		     "127.0.0\x1b"
+		     "1"
+		     "\x18\x50"),
+		PORT("\x0a\x12\x0a\x03"
+		     "127\x12\x09"
+		     "10.0.0.50"
+		     "\x18\x50"), /* numbered anew */
 		PORT("\x0a\x00"),
 	};
 
@@ -180,9 +198,9 @@ static void listeners_that_cannot_be_are_refused(void **state)
 		struct message_sink sink = { on_listener, &seen };
 
 		print_message("  %zu\n", i);
-		assert_int_equal(message_parse_guest_info((const uint8_t *)all[i].bytes, all[i].len,
-							  &sink),
-				 1);
+		assert_int_equal(
+			message_parse_guest_info((const uint8_t *)all[i].bytes, all[i].len, &sink),
+			1);
 		assert_int_equal(seen.n_added, 0);
 	}
 }
@@ -192,28 +210,41 @@ static void opening_of_lima_is_read_and_checked(void **state)
 	static const struct port bad[] = {
 		PORT(""),
 		PORT("\x12\x03tcp"),
-		PORT("\x12\x03tcp\x22\x09" "127.0.0.1"),
-		PORT("\x12\x03tcp\x22\x0b" "127.0.0.1:0"),
-		PORT("\x12\x03tcp\x22\x0f" "127.0.0.1:65536"),
-		PORT("\x12\x03tcp\x22\x0c" "127.0.0.1:8x"),
-		PORT("\x12\x03tcp\x22\x0c" "127.0.0.1:+8"),
-		PORT("\x12\x03tcp\x22\x0c" "localhost:80"),
-		PORT("\x12\x04icmp\x22\x0c" "127.0.0.1:80"),
-		PORT("\x12\x03tcp\x22\x01" ":"),
+		PORT("\x12\x03tcp\x22\x09"
+		     "127.0.0.1"),
+		PORT("\x12\x03tcp\x22\x0b"
+		     "127.0.0.1:0"),
+		PORT("\x12\x03tcp\x22\x0f"
+		     "127.0.0.1:65536"),
+		PORT("\x12\x03tcp\x22\x0c"
+		     "127.0.0.1:8x"),
+		PORT("\x12\x03tcp\x22\x0c"
+		     "127.0.0.1:+8"),
+		PORT("\x12\x03tcp\x22\x0c"
+		     "localhost:80"),
+		PORT("\x12\x04icmp\x22\x0c"
+		     "127.0.0.1:80"),
+		PORT("\x12\x03tcp\x22\x01"
+		     ":"),
 		PORT("\x0a\xff\xff"),
 	};
 	static const struct port good[] = {
-		PORT("\x12\x03tcp\x22\x0c" "127.0.0.1:80"),
-		PORT("\x12\x03udp\x22\x08" "[::1]:80"),
-		PORT("\x0a\x05" "a\nb c" "\x12\x03tcp\x1a\x01x\x22\x07" "[::]:80"),
+		PORT("\x12\x03tcp\x22\x0c"
+		     "127.0.0.1:80"),
+		PORT("\x12\x03udp\x22\x08"
+		     "[::1]:80"),
+		PORT("\x0a\x05"
+		     "a\nb c"
+		     "\x12\x03tcp\x1a\x01x\x22\x07"
+		     "[::]:80"),
 	};
 	struct guest_open open;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		assert_int_equal(message_parse_guest_open((const uint8_t *)bad[i].bytes, bad[i].len,
-							  &open),
-				 -EPROTO);
+		assert_int_equal(
+			message_parse_guest_open((const uint8_t *)bad[i].bytes, bad[i].len, &open),
+			-EPROTO);
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
 		assert_int_equal(message_parse_guest_open((const uint8_t *)good[i].bytes,
 							  good[i].len, &open),
@@ -266,15 +297,16 @@ static void clock_of_the_host_is_compared(void **state)
 
 	(void)state;
 	/* host_time { seconds: 2, nanos: 5000000 } */
-	assert_int_equal(message_parse_guest_time((const uint8_t *)"\x0a\x07\x08\x02\x10\xc0\x96\xb1\x02",
-						  9, 2500, &drift),
-			 0);
+	assert_int_equal(
+		message_parse_guest_time((const uint8_t *)"\x0a\x07\x08\x02\x10\xc0\x96\xb1\x02", 9,
+					 2500, &drift),
+		0);
 	assert_int_equal(drift, 495);
 	assert_int_equal(message_parse_guest_time((const uint8_t *)"", 0, 0, &drift), -EPROTO);
 	assert_int_equal(
 		message_parse_guest_time(
-			(const uint8_t *)"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x00", 12, 0,
-			&drift),
+			(const uint8_t *)"\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x00", 12,
+			0, &drift),
 		-EPROTO);
 }
 

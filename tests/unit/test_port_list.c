@@ -116,10 +116,9 @@ static void more_than_the_most_is_not_taken(void **state)
 	assert_int_equal(agent_listeners_new(&l), 0);
 	agent_listeners_begin(l, true);
 	for (unsigned int i = 0; i < 100000; i++) {
-		struct port_listener p = {
-			FORWARD_TCP,
-			{ IPADDR_V4(10, 0, (uint8_t)(i / 50000), 1), (uint16_t)(1 + i % 50000) }
-		};
+		struct port_listener p = { FORWARD_TCP,
+					   { IPADDR_V4(10, 0, (uint8_t)(i / 50000), 1),
+					     (uint16_t)(1 + i % 50000) } };
 
 		n_taken += agent_listeners_add(l, &p);
 	}
