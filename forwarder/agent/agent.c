@@ -187,7 +187,7 @@ static int take_stdio(int fds[2])
 
 static int serve_stdio(struct agent *agent)
 {
-	struct stream *stream;
+	struct stream *stream = NULL;
 	int fds[2], r;
 
 	if (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)) {
