@@ -83,8 +83,9 @@ static bool may_be_anonymous(const struct packet *p)
 
 /* libslirp's scheme, and egress_mac()'s: 52:55 and an IPv4 address, 52:56 and
  * the end of an IPv6 address. */
-static bool is_host_mac(const struct mac *m)
+static bool is_host_mac(void *arg, const struct mac *m)
 {
+	(void)arg;
 	return m->b[0] == 0x52 && (m->b[1] == 0x55 || m->b[1] == 0x56);
 }
 
@@ -156,6 +157,7 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 		break;
 	case PACKET_ARP:
 		break;
+	case PACKET_OTHER:    /* has not come so far */
 	case PACKET_FRAGMENT: /* inside a reassembled packet */
 		s->refused[PACKET_BAD_FRAGMENT]++;
 		return;
@@ -189,7 +191,7 @@ static void on_receive(void *arg, struct frame *frame)
 	struct frame whole;
 	struct packet p;
 
-	if (!mac_is_group(frame->refs[0].iov_base) && !is_host_mac(frame->refs[0].iov_base)) {
+	if (!mac_is_group(frame->refs[0].iov_base) && !is_host_mac(s, frame->refs[0].iov_base)) {
 		s->other_mac++;
 		return;
 	}
@@ -229,6 +231,7 @@ static const struct segment_host segment_host = {
 	.receive = on_receive,
 	.batch_done = on_batch_done,
 	.writable = on_writable,
+	.owns = is_host_mac,
 };
 
 /* --- packets for guests -------------------------------------------------- */
@@ -300,7 +303,7 @@ static void on_dns_reply(void *arg, const struct endpoint *server, const struct 
 
 int stack_attach(struct stack *s, struct link *link)
 {
-	return segment_add(s->segment, link);
+	return segment_add(s->segment, link, SEGMENT_GUEST);
 }
 
 int stack_capture(struct stack *s, const char *path)

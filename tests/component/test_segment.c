@@ -53,10 +53,17 @@ static void on_writable(void *arg)
 	f->n_writable++;
 }
 
+static bool on_owns(void *arg, const struct mac *mac)
+{
+	(void)arg;
+	return mac_equal(mac, &wire_gateway_mac);
+}
+
 static const struct segment_host host = {
 	.receive = on_receive,
 	.batch_done = on_batch_done,
 	.writable = on_writable,
+	.owns = on_owns,
 };
 
 static struct fixture fixture;
@@ -88,7 +95,7 @@ static struct fake_link *add_link(struct fixture *f, const struct link_caps *cap
 	struct fake_link *l = &f->links[f->n_links++];
 
 	fake_link_init(l, caps);
-	assert_int_equal(segment_add(f->segment, &l->link), 0);
+	assert_int_equal(segment_add(f->segment, &l->link, SEGMENT_GUEST), 0);
 	assert_true(l->is_started);
 	fake_link_set_up(l, true);
 	return l;
