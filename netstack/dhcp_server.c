@@ -79,7 +79,7 @@ int dhcp_server_load(struct dhcp_server *s)
 
 /* --- answers -------------------------------------------------------------- */
 
-static void send(struct dhcp_server *s, const struct dhcp_request *request,
+static void answer(struct dhcp_server *s, const struct dhcp_request *request,
 		 const struct dhcp_reply *reply)
 {
 	static const struct dhcp_destination everybody = {
@@ -101,12 +101,18 @@ static void send(struct dhcp_server *s, const struct dhcp_request *request,
 	s->config.owner->reply(s->config.arg, &to, message, len);
 }
 
+/* The lease is this client's from now on, which has perhaps another MAC than when
+ * it got it. */
 static void offer(struct dhcp_server *s, const struct dhcp_request *request,
 		  const struct ipaddr *addr)
 {
 	const struct dhcp_reply reply = { .type = DHCP_OFFER, .yiaddr = *addr };
+	struct lease *lease = lease_of_address(&s->leases, addr);
 
-	send(s, request, &reply);
+	if (!lease)
+		return;
+	lease->client = request->client;
+	answer(s, request, &reply);
 }
 
 static void refuse(struct dhcp_server *s, const struct dhcp_request *request, const char *reason)
@@ -114,7 +120,7 @@ static void refuse(struct dhcp_server *s, const struct dhcp_request *request, co
 	const struct dhcp_reply reply = { .type = DHCP_NAK, .nak_reason = reason };
 
 	s->counters.refused++;
-	send(s, request, &reply);
+	answer(s, request, &reply);
 }
 
 static void name_guest(struct dhcp_server *s, struct lease *lease, const char *name)
@@ -136,7 +142,7 @@ static void acknowledge(struct dhcp_server *s, const struct dhcp_request *reques
 	lease_bind(lease, &request->client, now_s(s) + s->config.settings.lease_s);
 	name_guest(s, lease, request->name);
 	changed(s);
-	send(s, request, &reply);
+	answer(s, request, &reply);
 }
 
 /* --- probing -------------------------------------------------------------- */
@@ -206,13 +212,17 @@ static struct probe *find_probe(struct dhcp_server *s, const struct mac *mac)
 
 static void conflict(struct dhcp_server *s, struct probe *p)
 {
+	const struct lease *lease = lease_of_address(&s->leases, &p->addr);
 	char addr[ADDR_TEXT_SIZE];
-	const struct lease *lease;
 
 	s->counters.conflicts++;
-	log_limited(LOG_LEVEL_WARN, "%s is in use without a lease: not given to a guest",
-		    ipaddr_format(&p->addr, addr));
-	lease_decline(&s->leases, &p->addr, now_s(s));
+	if (lease && !mac_equal(&lease->client.mac, &p->request.client.mac)) {
+		p->request.client.id_len = 0; /* of one id are two guests: copies */
+	} else {
+		log_limited(LOG_LEVEL_WARN, "%s is in use without a lease: not given to a guest",
+			    ipaddr_format(&p->addr, addr));
+		lease_decline(&s->leases, &p->addr, now_s(s));
+	}
 	p->request.requested = IPADDR_V6_ANY;
 	lease = ++p->n_conflicts < MAX_CONFLICTS ? choose(s, &p->request) : NULL;
 	if (lease)
@@ -277,7 +287,7 @@ static void request_address(struct dhcp_server *s, const struct dhcp_request *re
 		s->counters.malformed++;
 		return;
 	}
-	if (!lease)
+	if (!lease || !mac_equal(&lease->client.mac, &request->client.mac))
 		refuse(s, request, "no lease of this guest");
 	else if (!ipaddr_equal(wanted, &lease->addr))
 		refuse(s, request, "not the address of this guest");
@@ -314,7 +324,7 @@ static void inform(struct dhcp_server *s, const struct dhcp_request *request)
 	if (ipaddr_is_any(&request->ciaddr))
 		s->counters.malformed++;
 	else
-		send(s, request, &reply);
+		answer(s, request, &reply);
 }
 
 void dhcp_server_receive(struct dhcp_server *s, const struct mac *from, const uint8_t *message,

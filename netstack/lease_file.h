@@ -8,5 +8,5 @@ struct lease_table;
  * -EFBIG for what is no such file. */
 int lease_file_read(const char *path, struct lease_table *table);
 /* Replaces the file as a whole, so that it is the old or the new one whatever
- * happens meanwhile. -errno. */
+ * happens to the program meanwhile. Does not wait for the disk. -errno. */
 int lease_file_write(const char *path, const struct lease_table *table);
