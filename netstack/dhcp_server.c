@@ -257,7 +257,8 @@ static void discover(struct dhcp_server *s, const struct dhcp_request *request)
 	lease = choose(s, request);
 	if (!lease)
 		return;
-	if (lease->state == LEASE_BOUND && mac_equal(&lease->client.mac, &request->client.mac)) {
+	if (!s->config.probes || (lease->state == LEASE_BOUND &&
+				  mac_equal(&lease->client.mac, &request->client.mac))) {
 		offer(s, request, &lease->addr);
 		return;
 	}
@@ -272,10 +273,18 @@ static void discover(struct dhcp_server *s, const struct dhcp_request *request)
 	start_probe(s, p, &lease->addr);
 }
 
+/* By its MAC: another guest's id is not enough. */
+static struct lease *own_lease(struct dhcp_server *s, const struct dhcp_request *request)
+{
+	struct lease *lease = lease_find(&s->leases, &request->client);
+
+	return lease && mac_equal(&lease->client.mac, &request->client.mac) ? lease : NULL;
+}
+
 /* Section 4.3.2: by what the message holds it is known what the client is at. */
 static void request_address(struct dhcp_server *s, const struct dhcp_request *request)
 {
-	struct lease *lease = lease_find(&s->leases, &request->client);
+	struct lease *lease = own_lease(s, request);
 	const struct ipaddr *wanted = &request->requested;
 
 	if (!ipaddr_is_any(&request->server) &&
@@ -287,7 +296,7 @@ static void request_address(struct dhcp_server *s, const struct dhcp_request *re
 		s->counters.malformed++;
 		return;
 	}
-	if (!lease || !mac_equal(&lease->client.mac, &request->client.mac))
+	if (!lease)
 		refuse(s, request, "no lease of this guest");
 	else if (!ipaddr_equal(wanted, &lease->addr))
 		refuse(s, request, "not the address of this guest");
@@ -297,7 +306,7 @@ static void request_address(struct dhcp_server *s, const struct dhcp_request *re
 
 static void decline(struct dhcp_server *s, const struct dhcp_request *request)
 {
-	const struct lease *lease = lease_find(&s->leases, &request->client);
+	const struct lease *lease = own_lease(s, request);
 
 	if (!lease || !ipaddr_equal(&lease->addr, &request->requested))
 		return;
@@ -309,7 +318,7 @@ static void decline(struct dhcp_server *s, const struct dhcp_request *request)
 /* It has ended, and is the guest's again when it comes back. */
 static void release(struct dhcp_server *s, const struct dhcp_request *request)
 {
-	struct lease *lease = lease_find(&s->leases, &request->client);
+	struct lease *lease = own_lease(s, request);
 
 	if (!lease || lease->is_static || !ipaddr_equal(&lease->addr, &request->ciaddr))
 		return;

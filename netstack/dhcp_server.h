@@ -35,6 +35,7 @@ struct dhcp_server_config {
 	struct dhcp_settings settings;
 	struct lease_range range;
 	const char *path; /* of the file; NULL: leases end with the program */
+	bool probes;	  /* an address may be in use by another */
 	const struct dhcp_server_owner *owner;
 	void *arg;
 };

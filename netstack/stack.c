@@ -5,9 +5,9 @@
  *
  *   TCP   a first SYN to outbound.c, which lets the host connect; the rest to
  *         lwIP (lwip/engine.c)
- *   UDP   to our resolver (dns_relay.c), to a flow of a forward (udp.c), or out
- *         into the world (slirp.c)
- *   ARP, neighbour discovery, DHCP, ping: slirp.c */
+ *   UDP   to our resolver (dns_relay.c), to our DHCP server (guests.c), to a flow
+ *         of a forward (udp.c), or out into the world (slirp.c)
+ *   ARP, neighbour discovery, ping: slirp.c */
 #include "netstack/stack.h"
 
 #include <errno.h>
@@ -18,8 +18,11 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/capture.h"
+#include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
 #include "netstack/egress.h"
+#include "netstack/guard.h"
+#include "netstack/guests.h"
 #include "netstack/link.h"
 #include "netstack/lwip/engine.h"
 #include "netstack/outbound.h"
@@ -32,8 +35,10 @@
 
 #define DNS_PORT 53
 #define DNS_MAX_QUERY 4096U
+#define DHCP_MAX_MESSAGE 1472U /* of one packet at the usual MTU */
 #define MIN_MTU 576U
 #define MAX_MTU 65520U
+#define LEASE_S 3600U
 
 struct stack {
 	struct loop *loop;
@@ -44,6 +49,7 @@ struct stack {
 	struct outbound *outbound;
 	struct udp_table *udp;
 	struct dns_relay *dns;
+	struct guests *guests;
 	struct slirp_gateway *slirp;
 	struct reassembly reassembly;
 	struct loop_hook flush;		   /* the last hook: what a round sent goes out */
@@ -72,6 +78,14 @@ static bool is_guest_address(const struct stack *s, const struct ipaddr *a)
 	if (ipaddr_is_v4(a))
 		return ipaddr_in_prefix(a, &s->config.network4, 96 + s->config.prefix4_bits);
 	return ipaddr_in_prefix(a, &s->config.prefix6, 64) || ipaddr_is_link_local(a);
+}
+
+static bool is_dhcp(const struct stack *s, const struct packet *p)
+{
+	static const struct ipaddr broadcast = IPADDR_V4(255, 255, 255, 255);
+
+	return p->dst.port == DHCP_SERVER_PORT && (ipaddr_equal(&p->dst.addr, &broadcast) ||
+						   ipaddr_equal(&p->dst.addr, &s->config.gateway4));
 }
 
 /* DHCP and duplicate address detection come from nobody yet. */
@@ -137,6 +151,18 @@ static void receive_query(struct stack *s, const struct frame *frame, const stru
 	}
 }
 
+static void receive_dhcp(struct stack *s, const struct frame *frame, const struct packet *p)
+{
+	uint8_t message[DHCP_MAX_MESSAGE];
+	size_t offset = (size_t)(p->l4 + 8 - (uint8_t *)frame->refs[0].iov_base);
+	size_t len = get_be16(p->l4 + 4) - 8U;
+
+	if (len <= sizeof(message)) {
+		frame_copy(frame, offset, message, len);
+		guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+	}
+}
+
 static void receive_packet(struct stack *s, struct frame *frame, const struct packet *p)
 {
 	switch (p->kind) {
@@ -148,6 +174,10 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			receive_query(s, frame, p);
 			return;
 		}
+		if (is_dhcp(s, p)) {
+			receive_dhcp(s, frame, p);
+			return;
+		}
 		if (is_gateway(s, &p->dst.addr) && udp_table_receive(s->udp, frame, p))
 			return;
 		break;
@@ -156,6 +186,7 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			return;
 		break;
 	case PACKET_ARP:
+		guests_saw(s->guests, &p->src.addr, &p->mac_src);
 		break;
 	case PACKET_OTHER:    /* has not come so far */
 	case PACKET_FRAGMENT: /* inside a reassembled packet */
@@ -290,6 +321,13 @@ static void on_slirp_output(void *arg, struct frame *frame)
 	(void)egress_send_whole(s->egress, frame); /* counted there */
 }
 
+static bool on_dns_question(void *arg, const struct dns_question *q, struct dns_answer *answer)
+{
+	struct stack *s = arg;
+
+	return guests_know(s->guests, q, answer);
+}
+
 static void on_dns_reply(void *arg, const struct endpoint *server, const struct endpoint *guest,
 			 const void *message, size_t len)
 {
@@ -422,6 +460,7 @@ struct stack_config stack_config_default(void)
 		.gateway6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } },
 		.dns6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 3 } },
 		.mtu = MAX_MTU,
+		.lease_s = LEASE_S,
 		.host_loopback = true,
 		.resolv_conf = "/etc/resolv.conf",
 	};
@@ -455,9 +494,8 @@ static int build(struct stack *s)
 	};
 	const struct outbound_config outbound = { .translate = translate, .arg = s };
 	const struct dns_relay_config dns = {
-		.host4 = s->config.gateway4,
-		.host6 = s->config.gateway6,
 		.resolv_conf = s->config.resolv_conf,
+		.know = on_dns_question,
 		.reply = on_dns_reply,
 		.arg = s,
 	};
@@ -465,6 +503,12 @@ static int build(struct stack *s)
 
 	if (r == 0)
 		r = egress_new(s->loop, s->segment, &egress, &s->egress);
+	if (r == 0)
+		r = guests_new(s->loop, s->egress, &s->config, &s->guests);
+	if (r == 0)
+		segment_set_guard(s->segment, guests_guard(s->guests));
+	if (r == 0 && s->config.is_shared && s->config.shared.isolate)
+		segment_isolate(s->segment);
 	if (r == 0)
 		r = engine_new(s->loop, &engine_owner, s, &s->engine);
 	if (r == 0)
@@ -515,8 +559,9 @@ void stack_free(struct stack *s)
 	slirp_gateway_free(s->slirp);
 	dns_relay_free(s->dns);
 	udp_table_free(s->udp);
-	egress_free(s->egress);
 	segment_free(s->segment);
+	guests_free(s->guests); /* the segment had its guard */
+	egress_free(s->egress);
 	reassembly_deinit(&s->reassembly);
 	free(s);
 }
