@@ -31,7 +31,7 @@ struct probe {
 struct dhcp_server {
 	struct loop *loop;
 	struct dhcp_server_config config;
-	uint64_t wall_s; /* of the wall clock when the loop's was 0 */
+	uint64_t wall_s;    /* of the wall clock when the loop's was 0 */
 	struct list probes; /* probe.node */
 	unsigned int n_probes;
 	struct timer *probe_timer, *save_timer;
@@ -80,7 +80,7 @@ int dhcp_server_load(struct dhcp_server *s)
 /* --- answers -------------------------------------------------------------- */
 
 static void answer(struct dhcp_server *s, const struct dhcp_request *request,
-		 const struct dhcp_reply *reply)
+		   const struct dhcp_reply *reply)
 {
 	static const struct dhcp_destination everybody = {
 		.mac = { { 255, 255, 255, 255, 255, 255 } },
@@ -157,8 +157,8 @@ static void probe_free(struct dhcp_server *s, struct probe *p)
 /* NULL, counted and told, when there is nothing left. */
 static struct lease *choose(struct dhcp_server *s, const struct dhcp_request *request)
 {
-	struct lease *lease = lease_choose(&s->leases, &request->client, &request->requested,
-					   now_s(s));
+	struct lease *lease =
+		lease_choose(&s->leases, &request->client, &request->requested, now_s(s));
 
 	if (lease) {
 		s->is_told_exhausted = false;
@@ -257,8 +257,8 @@ static void discover(struct dhcp_server *s, const struct dhcp_request *request)
 	lease = choose(s, request);
 	if (!lease)
 		return;
-	if (!s->config.probes || (lease->state == LEASE_BOUND &&
-				  mac_equal(&lease->client.mac, &request->client.mac))) {
+	if (!s->config.probes ||
+	    (lease->state == LEASE_BOUND && mac_equal(&lease->client.mac, &request->client.mac))) {
 		offer(s, request, &lease->addr);
 		return;
 	}

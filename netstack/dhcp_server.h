@@ -41,12 +41,12 @@ struct dhcp_server_config {
 };
 
 struct dhcp_server_counters {
-	uint64_t malformed;   /* no client's message, or a relay agent's */
-	uint64_t forged;      /* a client address that is not the sender's */
-	uint64_t exhausted;   /* nothing left to offer */
-	uint64_t refused;     /* answered by a NAK */
-	uint64_t conflicts;   /* an address in use without a lease */
-	uint64_t busy;	      /* too many to be asked for at once: the client repeats */
+	uint64_t malformed; /* no client's message, or a relay agent's */
+	uint64_t forged;    /* a client address that is not the sender's */
+	uint64_t exhausted; /* nothing left to offer */
+	uint64_t refused;   /* answered by a NAK */
+	uint64_t conflicts; /* an address in use without a lease */
+	uint64_t busy;	    /* too many to be asked for at once: the client repeats */
 };
 
 /* -ENOMEM; -errno of the file, if it is there and cannot be read. */
@@ -65,8 +65,8 @@ int dhcp_server_assign(struct dhcp_server *server, const struct mac *mac, const 
 		       struct ipaddr *out);
 
 /* A client's message, and the MAC address that it came from. */
-void dhcp_server_receive(struct dhcp_server *server, const struct mac *from,
-			 const uint8_t *message, size_t len);
+void dhcp_server_receive(struct dhcp_server *server, const struct mac *from, const uint8_t *message,
+			 size_t len);
 /* Somebody uses this address: an ARP of his has come. */
 void dhcp_server_saw(struct dhcp_server *server, const struct ipaddr *addr, const struct mac *mac);
 

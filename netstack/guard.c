@@ -168,8 +168,8 @@ static bool has_own_mac_only(const struct guard_port *port, const uint8_t *optio
 			     const uint8_t *end)
 {
 	while (end - option >= 8 && option[1]) {
-		bool names_mac = option[0] == ND_OPTION_SOURCE_MAC ||
-				 option[0] == ND_OPTION_TARGET_MAC;
+		bool names_mac =
+			option[0] == ND_OPTION_SOURCE_MAC || option[0] == ND_OPTION_TARGET_MAC;
 
 		if (names_mac && memcmp(option + 2, port->mac.b, sizeof(port->mac.b)) != 0)
 			return false;
@@ -228,8 +228,8 @@ static enum guard_verdict check_fragment(const struct packet *p)
 {
 	size_t skip = p->is_v4 ? 0 : 8;
 	uint8_t protocol = p->is_v4 ? p->protocol : p->l4[0];
-	bool is_first = p->is_v4 ? !(get_be16(p->ip + 6) & 0x1fff) :
-				   !(get_be16(p->l4 + 2) & 0xfff8);
+	bool is_first =
+		p->is_v4 ? !(get_be16(p->ip + 6) & 0x1fff) : !(get_be16(p->l4 + 2) & 0xfff8);
 
 	if (!is_first)
 		return GUARD_OK;

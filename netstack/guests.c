@@ -49,8 +49,7 @@ static const struct dhcp_server_owner dhcp_owner = {
 static const struct mac *on_leased_to(void *arg, const struct ipaddr *addr)
 {
 	const struct guests *g = arg;
-	const struct lease *lease =
-		ipaddr_is_v4(addr) ? lease_of_address(g->leases, addr) : NULL;
+	const struct lease *lease = ipaddr_is_v4(addr) ? lease_of_address(g->leases, addr) : NULL;
 
 	return lease && lease->state != LEASE_DECLINED ? &lease->client.mac : NULL;
 }
@@ -189,8 +188,7 @@ void guests_saw(struct guests *g, const struct ipaddr *addr, const struct mac *m
 	dhcp_server_saw(g->dhcp, addr, mac);
 }
 
-int guests_assign(struct guests *g, const struct mac *mac, const char *name,
-		  struct ipaddr *addr4)
+int guests_assign(struct guests *g, const struct mac *mac, const char *name, struct ipaddr *addr4)
 {
 	return dhcp_server_assign(g->dhcp, mac, name, addr4);
 }
@@ -246,8 +244,8 @@ static bool has_lease(const struct guests *g, const struct mac *mac)
 	return false;
 }
 
-void guests_for_each(const struct guests *g,
-		     void (*fn)(void *arg, const struct guest_entry *entry), void *arg)
+void guests_for_each(const struct guests *g, void (*fn)(void *arg, const struct guest_entry *entry),
+		     void *arg)
 {
 	list_leases(g, fn, arg);
 	list_for_each(node, &g->guard.ports) {

@@ -35,7 +35,8 @@ void guests_receive_dhcp(struct guests *guests, const struct mac *from, const ui
 void guests_saw(struct guests *guests, const struct ipaddr *addr, const struct mac *mac);
 /* Answers a question about names that are ours: those of guests, of the host, and
  * addresses of this network. False for every other. */
-bool guests_know(const struct guests *guests, const struct dns_question *question, struct dns_answer *answer);
+bool guests_know(const struct guests *guests, const struct dns_question *question,
+		 struct dns_answer *answer);
 /* A lease for a guest that is configured by us, not by DHCP. -ENOSPC. */
 int guests_assign(struct guests *guests, const struct mac *mac, const char *name,
 		  struct ipaddr *addr4);

@@ -284,8 +284,7 @@ static int format_line(const struct lease *l, char *line)
 	const uint8_t *m = l->client.mac.b;
 
 	format_hex(l->client.id, l->client.id_len, id);
-	return snprintf(line, LINE_MAX_SIZE,
-			"%s %02x:%02x:%02x:%02x:%02x:%02x %" PRIu64 " %s %s\n",
+	return snprintf(line, LINE_MAX_SIZE, "%s %02x:%02x:%02x:%02x:%02x:%02x %" PRIu64 " %s %s\n",
 			ipaddr_format(&l->addr, addr), m[0], m[1], m[2], m[3], m[4], m[5],
 			l->until_s, id, *l->name ? l->name : "-");
 }

@@ -21,7 +21,7 @@ struct link_listener {
 	struct link_listener_config config;
 	struct unix_socket socket;
 	struct watch *watch;
-	struct timer *retry; /* after running out of descriptors or memory */
+	struct timer *retry;   /* after running out of descriptors or memory */
 	unsigned int n_guests; /* so far: names them */
 };
 

@@ -113,9 +113,7 @@ static void flood(struct segment *s, struct frame *frame, const struct port *fro
 /* Of a segment that is but a wire. */
 static struct port *only_port(const struct segment *s)
 {
-	return s->n_ports == 1 && !s->guard ?
-		       container_of(s->ports.next, struct port, node) :
-		       NULL;
+	return s->n_ports == 1 && !s->guard ? container_of(s->ports.next, struct port, node) : NULL;
 }
 
 int segment_send(struct segment *s, struct frame *frame)
@@ -430,9 +428,13 @@ const struct link *segment_find(const struct segment *s, const struct mac *mac)
 	return port ? port->link : NULL;
 }
 
-const struct link_counters *segment_departed(const struct segment *s)
+struct link_counters segment_link_counters(const struct segment *s)
 {
-	return &s->departed_counters;
+	struct link_counters sum = s->departed_counters;
+
+	list_for_each(node, &s->ports)
+		add_counters(&sum, &container_of(node, struct port, node)->link->counters);
+	return sum;
 }
 
 int segment_new(struct loop *loop, const struct segment_host *host, void *arg, struct segment **out)

@@ -84,5 +84,5 @@ void segment_for_each(const struct segment *segment, void (*fn)(void *arg, const
 		      void *arg);
 /* The link behind which a station is, or NULL. */
 const struct link *segment_find(const struct segment *segment, const struct mac *mac);
-/* What the links counted that are gone. */
-const struct link_counters *segment_departed(const struct segment *segment);
+/* Of all links together, also of those that have gone. */
+struct link_counters segment_link_counters(const struct segment *segment);

@@ -30,6 +30,7 @@
 #include "netstack/reassembly.h"
 #include "netstack/segment.h"
 #include "netstack/slirp.h"
+#include "netstack/stack_parts.h"
 #include "netstack/stream.h"
 #include "netstack/udp.h"
 
@@ -39,25 +40,6 @@
 #define MIN_MTU 576U
 #define MAX_MTU 65520U
 #define LEASE_S 3600U
-
-struct stack {
-	struct loop *loop;
-	struct stack_config config;
-	struct segment *segment;
-	struct egress *egress;
-	struct engine *engine;
-	struct outbound *outbound;
-	struct udp_table *udp;
-	struct dns_relay *dns;
-	struct guests *guests;
-	struct slirp_gateway *slirp;
-	struct reassembly reassembly;
-	struct loop_hook flush;		   /* the last hook: what a round sent goes out */
-	uint64_t refused[PACKET_N_ERRORS]; /* by enum packet_error */
-	uint64_t other_mac;		   /* not for the host */
-	uint64_t foreign_source;	   /* an address that is no guest's */
-	uint64_t bad_destination;	   /* an address that is no host's */
-};
 
 /* --- who may speak, and to whom ------------------------------------------ */
 
@@ -344,6 +326,48 @@ int stack_attach(struct stack *s, struct link *link)
 	return segment_add(s->segment, link, SEGMENT_GUEST);
 }
 
+int stack_attach_host(struct stack *s, struct link *link)
+{
+	return segment_add(s->segment, link, SEGMENT_HOST);
+}
+
+int stack_attach_uplink(struct stack *s, struct link *link)
+{
+	return segment_add(s->segment, link, SEGMENT_UPLINK);
+}
+
+int stack_assign(struct stack *s, const struct mac *mac, const char *name, struct ipaddr *addr4,
+		 struct ipaddr *addr6)
+{
+	int r = guests_assign(s->guests, mac, name, addr4);
+
+	if (r < 0)
+		return r;
+	*addr6 = s->config.prefix6;
+	memcpy(addr6->b + 12, ipaddr_v4_bytes(addr4), 4);
+	return 0;
+}
+
+struct guest_visit {
+	const struct stack *stack;
+	stack_guest_fn *fn;
+	void *arg;
+};
+
+static void visit_guest(void *arg, const struct guest_entry *entry)
+{
+	const struct guest_visit *visit = arg;
+
+	visit->fn(visit->arg, entry, segment_find(visit->stack->segment, &entry->mac));
+}
+
+void stack_guests(const struct stack *s, stack_guest_fn *fn, void *arg)
+{
+	struct guest_visit visit = { s, fn, arg };
+
+	guests_for_each(s->guests, visit_guest, &visit);
+}
+
 int stack_capture(struct stack *s, const char *path)
 {
 	struct capture *capture;
@@ -369,83 +393,15 @@ int stack_udp_open(struct stack *s, const struct endpoint *guest,
 	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
-static void add_traffic(void *arg, const struct link *link)
-{
-	struct stack_traffic *t = arg;
-
-	t->to_guest_bytes += link->counters.tx_bytes;
-	t->to_host_bytes += link->counters.rx_bytes;
-}
-
 struct stack_traffic stack_traffic(const struct stack *s)
 {
-	struct stack_traffic t = { .is_connected = segment_is_up(s->segment) };
+	const struct link_counters sum = segment_link_counters(s->segment);
 
-	segment_for_each(s->segment, add_traffic, &t);
-	return t;
-}
-
-struct counter_sink {
-	stack_counter_fn *fn;
-	void *arg;
-};
-
-static void count(const struct counter_sink *sink, const char *name, uint64_t value)
-{
-	if (value)
-		sink->fn(sink->arg, name, value);
-}
-
-static void count_link(void *arg, const struct link *link)
-{
-	const struct link_counters *c = &link->counters;
-	const struct counter_sink *sink = arg;
-
-	count(sink, "link.rx-frames", c->rx_frames);
-	count(sink, "link.rx-bytes", c->rx_bytes);
-	count(sink, "link.tx-frames", c->tx_frames);
-	count(sink, "link.tx-bytes", c->tx_bytes);
-	count(sink, "link.rx-runt", c->rx_runt);
-	count(sink, "link.rx-oversized", c->rx_oversized);
-	count(sink, "link.rx-bad-vnet", c->rx_bad_vnet);
-	count(sink, "link.rx-no-memory", c->rx_no_memory);
-	count(sink, "link.tx-blocked", c->tx_blocked);
-	count(sink, "link.tx-dropped", c->tx_dropped);
-}
-
-void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
-{
-	struct counter_sink sink = { fn, arg };
-	char name[48] = "refused.";
-
-	segment_for_each(s->segment, count_link, &sink);
-	for (int i = 0; i < PACKET_N_ERRORS; i++) {
-		strncpy(name + 8, packet_error_name((enum packet_error)i), sizeof(name) - 9);
-		count(&sink, name, s->refused[i]);
-	}
-	count(&sink, "refused.other-mac", s->other_mac);
-	count(&sink, "refused.foreign-source", s->foreign_source);
-	count(&sink, "refused.bad-destination", s->bad_destination);
-	count(&sink, "refused.fragments", s->reassembly.dropped);
-	count(&sink, "segment.not-segmented", segment_counters(s->segment)->not_segmented);
-	count(&sink, "segment.no-link", segment_counters(s->segment)->no_link);
-	count(&sink, "egress.unresolved", egress_counters(s->egress)->unresolved);
-	count(&sink, "egress.blocked", egress_counters(s->egress)->blocked);
-	count(&sink, "tcp.connections", engine_counters(s->engine)->connections);
-	count(&sink, "tcp.out-of-memory", engine_counters(s->engine)->out_of_memory);
-	count(&sink, "tcp.orphans-dropped", engine_counters(s->engine)->orphans_dropped);
-	count(&sink, "tcp.out.open", outbound_counters(s->outbound)->open);
-	count(&sink, "tcp.out.half-open", outbound_counters(s->outbound)->half_open);
-	count(&sink, "tcp.out.refused", outbound_counters(s->outbound)->refused);
-	count(&sink, "tcp.out.evicted", outbound_counters(s->outbound)->evicted);
-	count(&sink, "tcp.out.expired", outbound_counters(s->outbound)->expired);
-	count(&sink, "gateway.flows", slirp_gateway_counters(s->slirp)->flows);
-	count(&sink, "gateway.refused", slirp_gateway_counters(s->slirp)->refused);
-	count(&sink, "gateway.too-many", slirp_gateway_counters(s->slirp)->too_many);
-	count(&sink, "dns.bad-queries", dns_relay_counters(s->dns)->bad_queries);
-	count(&sink, "dns.no-resolver", dns_relay_counters(s->dns)->no_resolver);
-	count(&sink, "dns.timed-out", dns_relay_counters(s->dns)->timed_out);
-	count(&sink, "dns.evicted", dns_relay_counters(s->dns)->evicted);
+	return (struct stack_traffic){
+		.is_connected = segment_is_up(s->segment),
+		.to_guest_bytes = sum.tx_bytes,
+		.to_host_bytes = sum.rx_bytes,
+	};
 }
 
 struct stack_config stack_config_default(void)

@@ -19,15 +19,15 @@ struct stack_static_guest {
 
 /* Of a network that many guests share; all of it is unused otherwise. */
 struct stack_shared {
-	struct ipaddr host4, host6; /* of the host's kernel, if it is on the segment */
-	bool isolate;		    /* guests do not reach each other */
-	bool trust_guests;	    /* no port security */
-	const char *lease_path;	    /* NULL: leases end with the program */
-	struct ipaddr ntp[STACK_MAX_NTP];	  /* n_ntp of them, IPv4 */
+	struct ipaddr host4, host6;	  /* of the host's kernel, if it is on the segment */
+	bool isolate;			  /* guests do not reach each other */
+	bool trust_guests;		  /* no port security */
+	const char *lease_path;		  /* NULL: leases end with the program */
+	struct ipaddr ntp[STACK_MAX_NTP]; /* n_ntp of them, IPv4 */
 	unsigned int n_ntp;
-	const char *search[STACK_MAX_SEARCH];	  /* n_search domains, after our own */
+	const char *search[STACK_MAX_SEARCH]; /* n_search domains, after our own */
 	unsigned int n_search;
-	const struct stack_static_guest *guests;  /* n_guests of them */
+	const struct stack_static_guest *guests; /* n_guests of them */
 	unsigned int n_guests;
 };
 
@@ -39,7 +39,7 @@ struct stack_config {
 	struct ipaddr guest4, last4; /* the first and last address that DHCP gives out;
 				      * last4 any: to the end of the network */
 	uint32_t lease_s;	     /* how long a lease lasts */
-	struct ipaddr prefix6; /* a /64 */
+	struct ipaddr prefix6;	     /* a /64 */
 	struct ipaddr gateway6;
 	struct ipaddr dns6;
 	uint16_t mtu;		 /* told to guests; 576 to 65520 */
