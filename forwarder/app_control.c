@@ -27,9 +27,10 @@ struct app_control {
 static const char *link_name(const struct options *o)
 {
 	static const char *const names[] = {
-		[OPTIONS_LINK_USER] = "stream", [OPTIONS_LINK_STREAM] = "stream",
-		[OPTIONS_LINK_DGRAM] = "dgram", [OPTIONS_LINK_FD] = "fd",
-		[OPTIONS_LINK_NETNS] = "netns", [OPTIONS_LINK_QEMU] = "qemu",
+		[OPTIONS_LINK_USER] = "stream",	  [OPTIONS_LINK_STREAM] = "stream",
+		[OPTIONS_LINK_DGRAM] = "dgram",	  [OPTIONS_LINK_FD] = "fd",
+		[OPTIONS_LINK_NETNS] = "netns",	  [OPTIONS_LINK_QEMU] = "qemu",
+		[OPTIONS_LINK_SHARED] = "shared",
 	};
 
 	return names[o->link];

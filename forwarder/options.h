@@ -8,6 +8,7 @@
 
 #include "forwarder/forward_spec.h"
 #include "forwarder/network_spec.h"
+#include "forwarder/shared_options.h"
 #include "netstack/addr.h"
 
 enum options_action {
@@ -24,6 +25,14 @@ enum options_link {
 	OPTIONS_LINK_FD,     /* link_fd */
 	OPTIONS_LINK_NETNS,  /* netns, ifname */
 	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
+	OPTIONS_LINK_SHARED, /* links, of many guests */
+};
+
+/* One guest link of those that were asked for. */
+struct options_link_spec {
+	enum options_link link; /* STREAM, DGRAM, FD or NETNS */
+	const char *where;	/* path, or namespace */
+	int fd;
 };
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
@@ -39,6 +48,12 @@ struct options {
 	const char *netns;
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
+
+	struct options_link_spec *links; /* n_links of them: of --shared; else one at most,
+					  * told above as well */
+	unsigned int n_links;
+	bool is_shared;
+	struct shared_options shared; /* of --shared */
 
 	const char *config_path;     /* NULL: no file */
 	const struct config *config; /* NULL, or what options_merge() took in */
@@ -71,6 +86,8 @@ void options_deinit(struct options *options);
 const char *options_help(void);
 
 /* What was left open, once the command line and the file are known: the MTU, the
- * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine. */
+ * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine, and what every
+ * interface knows for a network of many guests. */
 #define OPTIONS_MTU_QEMU 32000
+#define OPTIONS_MTU_SHARED 1500
 void options_complete(struct options *options);
