@@ -13,6 +13,7 @@
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
 #include "netstack/base/log.h"
+#include "netstack/link.h"
 #include "netstack/stack.h"
 
 #define GUEST_NAME "default" /* the only one, so far */
@@ -36,9 +37,8 @@ static const char *link_name(const struct options *o)
 	return names[o->link];
 }
 
-static void list_guests(void *arg, struct control_status *s)
+static void list_only_guest(const struct app_control *c, struct control_status *s)
 {
-	const struct app_control *c = arg;
 	const struct options *o = c->setup.options;
 	struct stack_traffic traffic = stack_traffic(c->setup.stack);
 	const struct control_guest guest = {
@@ -51,6 +51,49 @@ static void list_guests(void *arg, struct control_status *s)
 	};
 
 	control_status_guest(s, &guest);
+}
+
+static void put_addresses(char *text, size_t size, const struct guest_entry *guest)
+{
+	char address[ADDR_TEXT_SIZE];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < guest->n_addresses && len < size; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s", i ? " " : "",
+					ipaddr_format(&guest->addresses[i], address));
+}
+
+/* One of a shared network: named by itself, or by its MAC. */
+static void list_shared_guest(void *arg, const struct guest_entry *guest, const struct link *link)
+{
+	char addresses[GUESTS_MAX_ADDRESSES * ADDR_TEXT_SIZE], mac[18];
+	const uint8_t *m = guest->mac.b;
+	const struct control_guest entry = {
+		.name = *guest->name ? guest->name : mac,
+		.link = link ? link->name : NULL,
+		.addresses = addresses,
+		.mac = mac,
+		.lease_until = guest->lease_until_s,
+		.is_connected = link != NULL,
+		.bytes_to_guest = link ? link->counters.tx_bytes : 0,
+		.bytes_to_host = link ? link->counters.rx_bytes : 0,
+	};
+
+	(void)snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
+		       m[4], m[5]);
+	put_addresses(addresses, sizeof(addresses), guest);
+	control_status_guest(arg, &entry);
+}
+
+static void list_guests(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+
+	if (c->setup.options->is_shared)
+		stack_guests(c->setup.stack, list_shared_guest, s);
+	else
+		list_only_guest(c, s);
 }
 
 static void list_forwards(void *arg, struct control_status *s)

@@ -18,6 +18,8 @@
  * again. */
 #define MAX_CONFLICTS 8U
 #define SAVE_MS 500U
+/* A lease that nobody renews but the next start of the program. */
+#define ASSIGNED_S (30U * 24 * 3600)
 
 /* An offer that waits for an address to be known as free. */
 struct probe {
@@ -387,8 +389,7 @@ int dhcp_server_assign(struct dhcp_server *s, const struct mac *mac, const char 
 
 	if (!lease)
 		return -ENOSPC;
-	/* nobody renews it */
-	lease_bind(lease, &client, UINT64_MAX);
+	lease_bind(lease, &client, now_s(s) + ASSIGNED_S);
 	name_guest(s, lease, name);
 	changed(s);
 	*out = lease->addr;
