@@ -162,6 +162,9 @@ static bool admit(struct port *from, struct frame *frame)
 			    packet_error_name(error));
 		return false;
 	}
+	/* how long the headers are is known now, whatever the guest said */
+	if (o->gso != FRAME_GSO_NONE)
+		frame->offload.header_size = (uint16_t)(o->csum_start + p.l4_header_size);
 	if (is_guarded) {
 		enum guard_verdict verdict =
 			guard_check(s->guard, &from->guard, &p, loop_now_ms(s->loop));
