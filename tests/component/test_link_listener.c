@@ -240,9 +240,9 @@ static void a_stopped_guest_stops_nobody(void **state)
 	unsigned int per_round = FRAMING_HEADER_SIZE + FRAME_SIZE;
 
 	join_all(f);
-	say(f, 1, -1);
-	say(f, 2, -1);
-	f->wanted = per_round;
+	for (int i = 0; i < 3; i++)
+		say(f, i, -1);
+	f->wanted = 2 * per_round;
 	run_until(f->loop, all_have_received, f);
 	/* more than the queue of guest 0 and its socket hold, which is never read */
 	int stopped = f->guests[0];
