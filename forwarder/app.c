@@ -158,6 +158,23 @@ static void choose_lease_file(struct app *app)
 			 strerror(-r));
 }
 
+/* Of many guests one must be named. */
+static int check_forwards(const struct options *o)
+{
+	for (unsigned int i = 0; i < o->n_forwards; i++) {
+		const struct forward_spec *f = &o->forwards[i];
+
+		if (!ipaddr_is_any(&f->guest.addr))
+			continue;
+		log_error("--forward %s:%u:%u: which guest? Name its address: "
+			  "%s:%u:192.168.105.16:%u",
+			  forward_proto_name(f->proto), f->host.port, f->guest.port,
+			  forward_proto_name(f->proto), f->host.port, f->guest.port);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int choose_network(struct app *app)
 {
 	char error[SHARED_OPTIONS_ERROR_SIZE];
@@ -167,6 +184,9 @@ static int choose_network(struct app *app)
 		app->config = config_from(&app->options);
 		return 0;
 	}
+	r = check_forwards(&app->options);
+	if (r < 0)
+		return r;
 	r = shared_options_network(&app->options, &app->config, error);
 	if (r < 0)
 		log_error("%s", error);
@@ -305,6 +325,11 @@ static int set_up(struct app *app)
 	const struct options *o = &app->options;
 	int result = check_inherited("--ready-fd", o->ready_fd);
 	int link_result = check_inherited("--fd", o->link_fd);
+
+	for (unsigned int i = 0; o->is_shared && i < o->n_links; i++) {
+		if (check_inherited("--fd", o->links[i].fd) < 0)
+			link_result = -1;
+	}
 
 	if (set_up_base(app) < 0)
 		return -1;

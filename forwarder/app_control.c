@@ -119,6 +119,13 @@ static int expose(void *arg, const struct control_forward *forward, char *error)
 {
 	const struct app_control *c = arg;
 
+	if (c->setup.options->is_shared && ipaddr_is_any(&forward->spec.guest.addr)) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE,
+			       "which guest? Name its address, as in %s:%u:192.168.105.16:%u",
+			       forward_proto_name(forward->spec.proto), forward->spec.host.port,
+			       forward->spec.guest.port);
+		return -EINVAL;
+	}
 	return exposed_add(c->exposed, forward, error);
 }
 

@@ -87,6 +87,10 @@ static void check_shared(const struct config *c, struct problems *problems)
 	if (c->guest.stream || c->guest.dgram || c->guest.netns)
 		problems_error(problems, "guest",
 			       "is for a single guest; with shared, write it there");
+	if (c->n_port_forwards)
+		problems_error(problems, "portForwards",
+			       "are rules for a single guest; with shared, use --forward or "
+			       "`netfwd expose` with the guest's address");
 	/* the same that the program does with it */
 	if (shared_options_merge(&options, s, error) == -EINVAL)
 		problems_error(problems, "shared", "%s", error);

@@ -156,7 +156,8 @@ static void choose_link(struct parser *p, const char *option, enum options_link 
 		p->link_option = option;
 	else if (!p->second_link)
 		p->second_link = option;
-	o->link = link;
+	if (o->link != OPTIONS_LINK_QEMU)
+		o->link = link;
 	o->links[o->n_links++] =
 		(struct options_link_spec){ .link = link, .where = optarg, .fd = -1 };
 }
