@@ -191,9 +191,13 @@ static enum guard_verdict check_neighbor(struct guard *g, struct guard_port *por
 	if (len < ND_OPTIONS || len > p->l4_contiguous ||
 	    !has_own_mac_only(port, p->l4 + ND_OPTIONS, p->l4 + len))
 		return GUARD_ND_POISON;
+	target = ipaddr_from_v6(p->l4 + ND_TARGET);
+	/* from nobody: it is about to take the address, if nobody has it (RFC 4862,
+	 * section 5.4) */
+	if (p->l4[0] == ND_SOLICITATION && ipaddr_is_any(&p->src.addr))
+		(void)claim(g, port, &target, now_ms);
 	if (p->l4[0] == ND_SOLICITATION)
 		return GUARD_OK;
-	target = ipaddr_from_v6(p->l4 + ND_TARGET);
 	return claim(g, port, &target, now_ms) ? GUARD_OK : GUARD_ND_POISON;
 }
 

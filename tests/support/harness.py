@@ -208,9 +208,10 @@ class QemuGuest(Guest):
     stack, to compare with.
     """
 
-    def __init__(self, netdev, boot=""):
+    def __init__(self, netdev, boot="", mac="52:54:00:12:34:56"):
         self.netdev = netdev
         self.boot = boot
+        self.mac = mac
         self.start()
 
     def netdev_argument(self):
@@ -235,7 +236,7 @@ class QemuGuest(Guest):
                    "-chardev", f"socket,id=control,fd={child.fileno()}",
                    "-device", "virtserialport,chardev=control,name=control",
                    "-netdev", self.netdev_argument(),
-                   "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"]
+                   "-device", f"virtio-net-pci,netdev=n0,mac={self.mac}"]
         self.qemu = Program("qemu", command, pass_fds=[child.fileno()])
         child.close()
         if self.replies.readline() != b"ready\n":
@@ -268,10 +269,10 @@ class QemuGuest(Guest):
 class NamespaceGuest(Guest):
     """A network namespace; netfwd --netns=NAME makes its interface."""
 
-    def __init__(self, name):
+    def __init__(self, name, dns=(DNS, DNS6)):
         self.name = name
         self.resolver = new_path("resolv.conf")
-        self.resolver.write_text(f"nameserver {DNS}\nnameserver {DNS6}\n")
+        self.resolver.write_text("".join(f"nameserver {server}\n" for server in dns))
         self.tools = new_path("bin")  # the same tools as in the virtual machine
         self.tools.mkdir()
         busybox = shutil.which("busybox")

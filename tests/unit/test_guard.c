@@ -188,7 +188,14 @@ static void who_has_no_address_yet_may_ask_for_one(void **state)
 	w.dst.addr = all6;
 	assert_int_equal(check(f, 0, wire_icmp(f->bytes, &w, solicitation, sizeof(solicitation))),
 			 GUARD_OK);
-	assert_int_equal(f->ports[0].n_addresses, 0);
+	/* what it looks for with nobody's address it is about to have itself */
+	assert_int_equal(f->ports[0].n_addresses, 1);
+	assert_true(ipaddr_equal(&f->ports[0].addresses[0].addr, &own6));
+	w = from(1, &nobody6);
+	w.dst.addr = all6; /* and another may still find that it is taken */
+	assert_int_equal(check(f, 1, wire_icmp(f->bytes, &w, solicitation, sizeof(solicitation))),
+			 GUARD_OK);
+	assert_int_equal(f->ports[1].n_addresses, 0);
 }
 
 static void nobody_speaks_for_another_by_arp(void **state)
