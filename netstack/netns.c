@@ -163,6 +163,20 @@ static int configure_v6(int sock, unsigned int index, const struct tap_config *c
 	return 0;
 }
 
+/* Of the host: it has routers of its own. Without the file there is no IPv6. */
+static void ignore_routers(const char *ifname)
+{
+	char path[sizeof("/proc/sys/net/ipv6/conf//accept_ra") + IFNAMSIZ];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", ifname);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1); /* and if not: no advertisement is sent there */
+	close(fd);
+}
+
 static int configure(const struct tap_config *c, struct report *r)
 {
 	unsigned int index = if_nametoindex(c->ifname);
@@ -170,6 +184,8 @@ static int configure(const struct tap_config *c, struct report *r)
 
 	if (sock < 0)
 		return failed(r, sock, "open rtnetlink");
+	if (!c->netns)
+		ignore_routers(c->ifname);
 	e = c->netns ? rtnetlink_set_up(sock, if_nametoindex("lo")) : 0;
 	if (e < 0)
 		return failed(r, e, "set lo up");

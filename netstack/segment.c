@@ -91,6 +91,15 @@ static void bridge(struct port *to, struct frame *frame)
 		to->segment->counters.congested++;
 }
 
+/* Router advertisements are sent to all nodes (RFC 4861, section 4.2), and the
+ * host's kernel must not take us for its own router. */
+static bool is_for_all_nodes(const struct frame *frame)
+{
+	static const struct mac all_nodes = { { 0x33, 0x33, 0, 0, 0, 1 } };
+
+	return mac_equal(destination(frame), &all_nodes);
+}
+
 /* A checksum that is finished for one link is finished for all, which no link
  * minds. */
 static void flood(struct segment *s, struct frame *frame, const struct port *from)
@@ -105,6 +114,8 @@ static void flood(struct segment *s, struct frame *frame, const struct port *fro
 		if (s->is_isolating && is_from_guest && port->role == SEGMENT_GUEST)
 			continue;
 		if (!from && port->role == SEGMENT_UPLINK)
+			continue;
+		if (port->role == SEGMENT_HOST && is_for_all_nodes(frame))
 			continue;
 		bridge(port, frame);
 	}

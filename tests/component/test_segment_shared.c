@@ -124,6 +124,18 @@ static void an_uplink_and_the_host_port_do_not_see_each_other(void **state)
 	segment_fixture_assert_sent(f, 0, 0, 1);
 }
 
+static void the_hosts_kernel_hears_no_router(void **state)
+{
+	static const struct mac all_nodes = { { 0x33, 0x33, 0, 0, 0, 1 } };
+	struct segment_fixture *f = *state;
+
+	segment_fixture_add_guests(f, 2);
+	segment_fixture_add(f, &fake_link_plain, SEGMENT_HOST);
+	assert_int_equal(segment_fixture_send(f, &all_nodes), 0);
+	segment_fixture_receive(f, 0, 1, &all_nodes);
+	segment_fixture_assert_sent(f, 1, 2, 0);
+}
+
 /* A TCP segment of 3000 bytes of payload, to be cut at 1000. */
 static size_t make_large(uint8_t *bytes, struct frame_offload *offload)
 {
@@ -290,6 +302,7 @@ int main(void)
 		TEST(what_goes_to_all_is_limited_for_each_link),
 		TEST(isolated_guests_reach_the_host_alone),
 		TEST(an_uplink_and_the_host_port_do_not_see_each_other),
+		TEST(the_hosts_kernel_hears_no_router),
 		TEST(a_large_segment_is_cut_only_for_who_cannot),
 		TEST(offloads_that_lie_are_not_bridged),
 		TEST(guests_pass_the_guard_and_the_host_does_not),

@@ -109,6 +109,8 @@ class Shared(unittest.TestCase):
                 targets += [known[target][0], f"-6 {known[target][1]}"]
             with self.subTest(source=source):
                 self.ping(source, *targets)
+        with self.subTest("the host takes no router of ours"):
+            self.assertEqual(Host().output("ip -6 route show default"), "")
         for target in self.guests:
             with self.subTest(source="host", target=target):
                 Host().output(f"busybox ping -c 1 -W 10 {known[target][0]}")
