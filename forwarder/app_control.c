@@ -67,8 +67,7 @@ static void put_addresses(char *text, size_t size, const struct guest_entry *gue
 /* One of a shared network: named by itself, or by its MAC. */
 static void list_shared_guest(void *arg, const struct guest_entry *guest, const struct link *link)
 {
-	char addresses[GUESTS_MAX_ADDRESSES * ADDR_TEXT_SIZE], mac[18];
-	const uint8_t *m = guest->mac.b;
+	char addresses[GUESTS_MAX_ADDRESSES * ADDR_TEXT_SIZE], mac[MAC_TEXT_SIZE];
 	const struct control_guest entry = {
 		.name = *guest->name ? guest->name : mac,
 		.link = link ? link->name : NULL,
@@ -80,8 +79,7 @@ static void list_shared_guest(void *arg, const struct guest_entry *guest, const 
 		.bytes_to_host = link ? link->counters.rx_bytes : 0,
 	};
 
-	(void)snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
-		       m[4], m[5]);
+	(void)mac_format(&guest->mac, mac);
 	put_addresses(addresses, sizeof(addresses), guest);
 	control_status_guest(arg, &entry);
 }

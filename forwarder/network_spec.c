@@ -90,27 +90,10 @@ int network_spec_parse_range(const char *text, struct ipaddr *first, struct ipad
 	return -EINVAL;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 int network_spec_parse_mac(const char *text, struct mac *out,
 			   char error[static NETWORK_SPEC_ERROR_SIZE])
 {
-	bool is_one = strlen(text) == 17;
-
-	for (int i = 0; is_one && i < 6; i++) {
-		int high = hex_value(text[3 * i]), low = hex_value(text[3 * i + 1]);
-
-		is_one = high >= 0 && low >= 0 && (i == 5 || text[3 * i + 2] == ':');
-		out->b[i] = (uint8_t)(is_one ? high << 4 | low : 0);
-	}
-	if (is_one && !mac_is_group(out))
+	if (mac_parse(text, out) == 0 && !mac_is_group(out))
 		return 0;
 	(void)snprintf(error, NETWORK_SPEC_ERROR_SIZE,
 		       "must be the MAC address of one card, such as 52:54:00:12:34:56");

@@ -19,7 +19,7 @@
 #define MAX_CONFLICTS 8U
 #define SAVE_MS 500U
 /* A lease that nobody renews but the next start of the program. */
-#define ASSIGNED_S (30U * 24 * 3600)
+#define ASSIGNED_S (UINT64_C(30) * 24 * 3600)
 
 /* An offer that waits for an address to be known as free. */
 struct probe {
@@ -92,14 +92,10 @@ static void answer(struct dhcp_server *s, const struct dhcp_request *request,
 	uint8_t message[DHCP_REPLY_MAX];
 	size_t len = dhcp_write(&s->config.settings, request, reply, message);
 
-	if (reply->type == DHCP_NAK)
+	to.addr = ipaddr_is_any(&request->ciaddr) ? reply->yiaddr : request->ciaddr;
+	if (reply->type == DHCP_NAK ||
+	    (request->wants_broadcast && ipaddr_is_any(&request->ciaddr)))
 		to = everybody;
-	else if (!ipaddr_is_any(&request->ciaddr))
-		to.addr = request->ciaddr;
-	else if (request->wants_broadcast)
-		to = everybody;
-	else
-		to.addr = reply->yiaddr;
 	s->config.owner->reply(s->config.arg, &to, message, len);
 }
 

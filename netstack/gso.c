@@ -44,7 +44,7 @@ static void put_lengths(struct cut *c, size_t len)
 {
 	uint8_t *ip = c->bytes + ETH_HEADER_SIZE;
 	size_t ip_len = c->headers - ETH_HEADER_SIZE + len;
-	size_t ip_size = (ip[0] & 15U) * 4;
+	size_t ip_size = (ip[0] & 15U) * (size_t)4;
 	uint16_t sum = 0;
 
 	if (c->whole->offload.gso == FRAME_GSO_TCP6) {

@@ -2,6 +2,7 @@
 #include "netstack/guard.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "netstack/base/bytes.h"
@@ -173,7 +174,7 @@ static bool has_own_mac_only(const struct guard_port *port, const uint8_t *optio
 
 		if (names_mac && memcmp(option + 2, port->mac.b, sizeof(port->mac.b)) != 0)
 			return false;
-		if (end - option < option[1] * 8)
+		if (end - option < option[1] * (ptrdiff_t)8)
 			return false;
 		option += (size_t)option[1] * 8;
 	}

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,22 +272,30 @@ int lease_set_name(struct lease_table *t, struct lease *lease, const char *text)
 
 /* --- as text -------------------------------------------------------------- */
 
-static void format_hex(const uint8_t *bytes, size_t n, char *text)
+#define HEX_SIZE (2 * LEASE_CLIENT_ID_MAX + 1)
+
+/* "-" for nothing. */
+static void format_hex(const uint8_t *bytes, size_t n, char text[static HEX_SIZE])
 {
-	(void)strcpy(text, "-");
-	for (size_t i = 0; i < n; i++)
-		(void)sprintf(text + 2 * i, "%02x", bytes[i]);
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		text[2 * i] = digits[bytes[i] >> 4];
+		text[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	if (n == 0)
+		text[0] = '-';
+	text[n ? 2 * n : 1] = '\0';
 }
 
-static int format_line(const struct lease *l, char *line)
+static int format_line(const struct lease *l, char line[static LINE_MAX_SIZE])
 {
-	char addr[ADDR_TEXT_SIZE], id[2 * LEASE_CLIENT_ID_MAX + 2];
-	const uint8_t *m = l->client.mac.b;
+	char addr[ADDR_TEXT_SIZE], mac[MAC_TEXT_SIZE], id[HEX_SIZE];
 
 	format_hex(l->client.id, l->client.id_len, id);
-	return snprintf(line, LINE_MAX_SIZE, "%s %02x:%02x:%02x:%02x:%02x:%02x %" PRIu64 " %s %s\n",
-			ipaddr_format(&l->addr, addr), m[0], m[1], m[2], m[3], m[4], m[5],
-			l->until_s, id, *l->name ? l->name : "-");
+	return snprintf(line, LINE_MAX_SIZE, "%s %s %" PRIu64 " %s %s\n",
+			ipaddr_format(&l->addr, addr), mac_format(&l->client.mac, mac), l->until_s,
+			id, *l->name ? l->name : "-");
 }
 
 size_t lease_format(const struct lease_table *t, char *text, size_t size)
@@ -311,39 +320,61 @@ size_t lease_format(const struct lease_table *t, char *text, size_t size)
 
 static int parse_hex(const char *text, struct lease_client *client)
 {
+	static const char digits[] = "0123456789abcdef";
 	size_t len = strlen(text);
 
 	client->id_len = 0;
 	if (strcmp(text, "-") == 0)
 		return 0;
-	if (len % 2 || len > 2 * LEASE_CLIENT_ID_MAX)
+	if (len % 2 || len > 2 * (size_t)LEASE_CLIENT_ID_MAX || strspn(text, digits) != len)
 		return -EINVAL;
 	for (size_t i = 0; i < len / 2; i++) {
-		unsigned int byte;
+		ptrdiff_t high = strchr(digits, text[2 * i]) - digits;
+		ptrdiff_t low = strchr(digits, text[2 * i + 1]) - digits;
 
-		if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-			return -EINVAL;
-		client->id[i] = (uint8_t)byte;
+		client->id[i] = (uint8_t)(high << 4 | low);
 	}
 	client->id_len = (uint8_t)(len / 2);
 	return 0;
 }
 
-static int parse_line(struct lease_table *t, const char *line)
+static int parse_time(const char *text, uint64_t *out)
 {
-	char addr_text[ADDR_TEXT_SIZE], mac_text[18], id[2 * LEASE_CLIENT_ID_MAX + 2];
-	char name[LEASE_NAME_SIZE];
+	size_t len = strlen(text);
+
+	if (len == 0 || len > 19 || strspn(text, "0123456789") != len)
+		return -EINVAL;
+	*out = strtoull(text, NULL, 10);
+	return 0;
+}
+
+enum { FIELD_ADDRESS, FIELD_MAC, FIELD_UNTIL, FIELD_ID, FIELD_NAME, N_FIELDS };
+
+/* Cuts the line up. */
+static int split(char *line, char *fields[static N_FIELDS])
+{
+	char *rest = line;
+
+	for (int i = 0; i < N_FIELDS; i++) {
+		fields[i] = strsep(&rest, " ");
+		if (!fields[i])
+			return -EINVAL;
+	}
+	return rest ? -EINVAL : 0;
+}
+
+static int parse_line(struct lease_table *t, char *line)
+{
 	struct lease_client client = { .id_len = 0 };
-	uint8_t *m = client.mac.b;
+	char *fields[N_FIELDS];
 	struct ipaddr addr;
 	struct lease *l;
 	uint64_t until_s;
 
-	if (sscanf(line, "%63s %17s %" SCNu64 " %65s %63s", addr_text, mac_text, &until_s, id,
-		   name) != 5 ||
-	    sscanf(mac_text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &m[0], &m[1], &m[2], &m[3],
-		   &m[4], &m[5]) != 6 ||
-	    ipaddr_parse(addr_text, &addr) < 0 || parse_hex(id, &client) < 0)
+	if (split(line, fields) < 0 || ipaddr_parse(fields[FIELD_ADDRESS], &addr) < 0 ||
+	    mac_parse(fields[FIELD_MAC], &client.mac) < 0 ||
+	    parse_time(fields[FIELD_UNTIL], &until_s) < 0 ||
+	    parse_hex(fields[FIELD_ID], &client) < 0)
 		return -EINVAL;
 	if (!is_in_range(t, &addr) || lease_of_address(t, &addr) || find_mac(t, &client.mac))
 		return -EEXIST;
@@ -351,8 +382,8 @@ static int parse_line(struct lease_table *t, const char *line)
 	if (!l)
 		return -ENOSPC;
 	lease_bind(l, &client, until_s);
-	if (strcmp(name, "-") != 0)
-		(void)lease_set_name(t, l, name); /* or it has none until it tells one */
+	if (strcmp(fields[FIELD_NAME], "-") != 0) /* or it has none until it tells one */
+		(void)lease_set_name(t, l, fields[FIELD_NAME]);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include "netstack/lease.h"
 
 /* A line for each, and as much again for comments that a user may have made. */
-#define MAX_SIZE (LEASE_MAX * 512U)
+#define MAX_SIZE (LEASE_MAX * (size_t)512)
 
 /* Reads until the end; -EFBIG if it is further than MAX_SIZE. */
 static ssize_t read_all(int fd, char *text)

@@ -272,7 +272,7 @@ static enum guard_verdict send_first(struct fixture *f, const struct wire *w, ui
 
 static void fragments_hide_nothing(void **state)
 {
-	static const uint8_t dhcp[16] = { 0, 67, 0, 68 }, plain[16] = { 4, 0, 0, 80 };
+	static const uint8_t dhcp[32] = { 0, 67, 0, 68 }, plain[16] = { 4, 0, 0, 80 };
 	static const uint8_t dhcp6[16] = { 2, 35, 2, 34 }, ra[16] = { 134 }, echo[16] = { 128 };
 	const struct wire_piece later = { 7, IP_PROTO_UDP, 16, 16, false };
 	struct fixture *f = *state;
