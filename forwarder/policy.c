@@ -174,6 +174,8 @@ static void want_listener(struct policy *p, struct publication_list *list,
 
 	if (d.origin == RULE_ORIGIN_OPTION)
 		return; /* it is open anyway */
+	if (d.is_reverse)
+		return; /* it is ours */
 	if (is_client_port(p, listener) && !(d.is_forward && d.names_port))
 		return; /* there are many, they come and go: no event */
 	if (d.is_forward)
