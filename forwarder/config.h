@@ -45,8 +45,8 @@ struct config_network {
 	enum rule_switch host_loopback;
 };
 
-struct config_guest {	      /* at most one of stream, dgram and netns */
-	char *stream, *dgram; /* paths of sockets */
+struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
+	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
 };
 
@@ -56,8 +56,8 @@ struct config_shared_guest {
 
 struct config_shared { /* of many guests */
 	char *stream;
-	char **dgram, **netns; /* n_dgram, n_netns of them */
-	unsigned int n_dgram, n_netns;
+	char **dgram, **vhost_user, **netns; /* n_dgram, n_vhost_user, n_netns of them */
+	unsigned int n_dgram, n_vhost_user, n_netns;
 	char *host_interface, *uplink, *leases;
 	enum rule_switch isolate, port_security;
 	char *range;
@@ -103,7 +103,8 @@ struct config {
 	struct config_ssh ssh;
 	struct config_agent agent;
 	struct config_logging logging;
-	enum rule_switch plain; /* static forwards only */
+	enum rule_switch plain;	       /* static forwards only */
+	enum rule_switch auto_correct; /* a host port that is taken: the next free one */
 	struct rule_types_source port_forward_types;
 	struct rule_source *port_forwards; /* n_port_forwards of them */
 	unsigned int n_port_forwards;
@@ -114,8 +115,15 @@ struct config {
 };
 
 /* What is not in the file. */
+enum config_guest_kind {
+	CONFIG_GUEST_OF_FILE, /* as its section guest says */
+	CONFIG_GUEST_NAMESPACE,
+	CONFIG_GUEST_OTHER,
+};
+
 struct config_context {
 	struct rule_types_env env;
+	enum config_guest_kind guest; /* as the command line says */
 	/* As struct rule_context has them. */
 	const char *socket_dir;
 	const struct rule_variable *guest_variables, *host_variables;

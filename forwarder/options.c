@@ -12,6 +12,7 @@
 enum option_id {
 	OPT_STREAM = 256, /* above every short option */
 	OPT_DGRAM,
+	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
 	OPT_IFNAME,
@@ -36,6 +37,7 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "stream", required_argument, NULL, OPT_STREAM },
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
+	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
@@ -70,14 +72,16 @@ static const char help_text[] =
 	"The guest, one of:\n"
 	"  --stream PATH      listen on a UNIX socket for QEMU's -netdev stream\n"
 	"  --dgram PATH       a UNIX datagram socket, for -netdev dgram and vfkit\n"
+	"  --vhost-user PATH  listen for QEMU's -netdev vhost-user and User-Mode Linux\n"
 	"  --fd N             an inherited socket, stream or datagram\n"
 	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
 	"  qemu ...           start QEMU, connected, and end with it\n"
 	"\n"
 	"Many guests on one network, which reach each other by address and name:\n"
-	"  --shared           any number of --stream, --dgram, --fd and --netns; a stream\n"
-	"                     socket takes any number of guests, also socket_vmnet's\n"
+	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"
+	"                     --netns; a stream socket takes any number of guests, also\n"
+	"                     those of socket_vmnet\n"
 	"    --host-interface NAME   an interface of the host on it, made if need be\n"
 	"    --uplink IFNAME  join an interface of the host to it\n"
 	"    --isolate        guests reach the host, but not each other\n"
@@ -89,8 +93,8 @@ static const char help_text[] =
 	"                     given any number of times\n"
 	"\n"
 	"Network:\n"
-	"  --mtu N            1280 to 65520 (default 65520 with --netns, 1500 with\n"
-	"                     --shared, else 32000)\n"
+	"  --mtu N            1280 to 65520 (default 65520 with --netns and --vhost-user,\n"
+	"                     1500 with --shared, else 32000)\n"
 	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24, or\n"
 	"                     192.168.105.0/24 with --shared)\n"
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
@@ -271,6 +275,8 @@ static int take_option(struct parser *p, int option)
 		return parse_link_path(p, "--stream", OPTIONS_LINK_STREAM);
 	case OPT_DGRAM:
 		return parse_link_path(p, "--dgram", OPTIONS_LINK_DGRAM);
+	case OPT_VHOST_USER:
+		return parse_link_path(p, "--vhost-user", OPTIONS_LINK_VHOST_USER);
 	case OPT_FD:
 		return parse_link_fd(p);
 	case OPT_NETNS:
@@ -503,15 +509,17 @@ const char *options_help(void)
 	return help_text;
 }
 
-/* A NIC on a socket has no scatter-gather to offer, so the guest's kernel makes
+/* A NIC on a QEMU socket has no scatter-gather to offer, so the guest's kernel makes
  * each frame one piece of memory. Up to 32 KiB that is its usual unit; above, it
  * copies once more: 65520 is a third slower than 32000. */
 void options_complete(struct options *o)
 {
+	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
+
 	if (o->mtu != 0)
 		return;
 	if (o->link == OPTIONS_LINK_SHARED)
 		o->mtu = OPTIONS_MTU_SHARED;
 	else
-		o->mtu = o->link == OPTIONS_LINK_NETNS ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
+		o->mtu = has_pieces ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

@@ -19,18 +19,19 @@ enum options_action {
 
 /* Where the guest's frames come from. */
 enum options_link {
-	OPTIONS_LINK_USER,   /* nothing given: the per-user socket */
-	OPTIONS_LINK_STREAM, /* link_path */
-	OPTIONS_LINK_DGRAM,  /* link_path */
-	OPTIONS_LINK_FD,     /* link_fd */
-	OPTIONS_LINK_NETNS,  /* netns, ifname */
-	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
-	OPTIONS_LINK_SHARED, /* links, of many guests */
+	OPTIONS_LINK_USER,	 /* nothing given: the per-user socket */
+	OPTIONS_LINK_STREAM,	 /* link_path */
+	OPTIONS_LINK_DGRAM,	 /* link_path */
+	OPTIONS_LINK_VHOST_USER, /* link_path */
+	OPTIONS_LINK_FD,	 /* link_fd */
+	OPTIONS_LINK_NETNS,	 /* netns, ifname */
+	OPTIONS_LINK_QEMU,	 /* qemu_argv: started by us */
+	OPTIONS_LINK_SHARED,	 /* links, of many guests */
 };
 
 /* One guest link of those that were asked for. */
 struct options_link_spec {
-	enum options_link link; /* STREAM, DGRAM, FD or NETNS */
+	enum options_link link; /* STREAM, DGRAM, VHOST_USER, FD or NETNS */
 	const char *where;	/* path, or namespace */
 	int fd;
 };
@@ -86,8 +87,8 @@ void options_deinit(struct options *options);
 const char *options_help(void);
 
 /* What was left open, once the command line and the file are known: the MTU, the
- * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine, and what every
- * interface knows for a network of many guests. */
+ * largest for a namespace and for vhost-user, what every interface knows for a
+ * network of many guests, else OPTIONS_MTU_QEMU. */
 #define OPTIONS_MTU_QEMU 32000
 #define OPTIONS_MTU_SHARED 1500
 void options_complete(struct options *options);

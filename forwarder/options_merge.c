@@ -13,6 +13,9 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	} else if (o->link == OPTIONS_LINK_USER && guest->dgram) {
 		o->link = OPTIONS_LINK_DGRAM;
 		o->link_path = guest->dgram;
+	} else if (o->link == OPTIONS_LINK_USER && guest->vhost_user) {
+		o->link = OPTIONS_LINK_VHOST_USER;
+		o->link_path = guest->vhost_user;
 	} else if (o->link == OPTIONS_LINK_USER && guest->netns) {
 		o->link = OPTIONS_LINK_NETNS;
 		o->netns = guest->netns;
@@ -30,7 +33,8 @@ static void add_link(struct options *o, enum options_link link, const char *wher
 /* Guests on the command line replace the file's. */
 static int merge_shared(struct options *o, const struct config_shared *shared, char *error)
 {
-	size_t n = (size_t)o->n_links + 1 + shared->n_dgram + shared->n_netns;
+	size_t n = (size_t)o->n_links + 1 + shared->n_dgram + shared->n_vhost_user +
+		   shared->n_netns;
 	struct options_link_spec *links = reallocarray(o->links, n, sizeof(*links));
 	bool has_guests = o->n_links > 0;
 	int r;
@@ -46,6 +50,8 @@ static int merge_shared(struct options *o, const struct config_shared *shared, c
 		add_link(o, OPTIONS_LINK_STREAM, shared->stream);
 	for (unsigned int i = 0; !has_guests && i < shared->n_dgram; i++)
 		add_link(o, OPTIONS_LINK_DGRAM, shared->dgram[i]);
+	for (unsigned int i = 0; !has_guests && i < shared->n_vhost_user; i++)
+		add_link(o, OPTIONS_LINK_VHOST_USER, shared->vhost_user[i]);
 	for (unsigned int i = 0; !has_guests && i < shared->n_netns; i++)
 		add_link(o, OPTIONS_LINK_NETNS, shared->netns[i]);
 	r = shared_options_merge(&o->shared, shared, error);
@@ -78,10 +84,7 @@ static int merge_network(struct options *o, const struct config_network *network
 
 static void merge_logging(struct options *o, const struct config_logging *logging)
 {
-	if (o->verbosity == 0 && logging->level != CONFIG_LEVEL_DEFAULT)
-		o->verbosity = (unsigned int)(logging->level - CONFIG_LEVEL_WARN);
-	if (logging->json == RULE_SWITCH_ON)
-		o->log_json = true;
+	/* level and json are log_setup()'s: they may change */
 	if (!o->pcap_path)
 		o->pcap_path = logging->pcap;
 }
@@ -121,6 +124,31 @@ int options_merge(struct options *options, const struct config *config,
 	return merge_network(options, &config->network, error);
 }
 
+enum config_guest_kind options_guest_kind(const struct options *options)
+{
+	switch (options->link) {
+	case OPTIONS_LINK_NETNS:
+		return CONFIG_GUEST_NAMESPACE;
+	case OPTIONS_LINK_USER:
+		return options->config ? CONFIG_GUEST_OTHER : CONFIG_GUEST_OF_FILE;
+	case OPTIONS_LINK_STREAM:
+	case OPTIONS_LINK_DGRAM:
+	case OPTIONS_LINK_FD:
+	case OPTIONS_LINK_QEMU:
+	case OPTIONS_LINK_VHOST_USER:
+	case OPTIONS_LINK_SHARED:
+		break;
+	}
+	return CONFIG_GUEST_OTHER;
+}
+
+static struct rule_set set_without_config(const struct options *options)
+{
+	return (struct rule_set){ .types = options->link == OPTIONS_LINK_NETNS ?
+						   RULE_TYPES_NAMESPACE :
+						   RULE_TYPES_DEFAULT };
+}
+
 int options_rules(const struct options *options, const struct config *config, struct rule **rules,
 		  struct rule_set *set)
 {
@@ -133,7 +161,7 @@ int options_rules(const struct options *options, const struct config *config, st
 		all[n++] = rule_from_forward(&options->forwards[i], i);
 	for (unsigned int i = 0; i < n_from_file; i++)
 		all[n++] = config->set.rules[i];
-	*set = config ? config->set : (struct rule_set){ .types = RULE_TYPES_DEFAULT };
+	*set = config ? config->set : set_without_config(options);
 	set->rules = all;
 	set->n_rules = n;
 	*rules = all;

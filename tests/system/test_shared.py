@@ -179,7 +179,7 @@ class Shared(unittest.TestCase):
         self.ping("one", "vm2.netfwd.internal")
 
     def test_stopped_neighbor_changes_nothing_for_others(self):
-        stopped = self.guests["vm2"].qemu.pid
+        stopped = self.guests["vm2"].program.pid
         target = addresses("vm2")[0]
         self.ping("one", target)  # and so knows its MAC
         os.kill(stopped, signal.SIGSTOP)
