@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
 	{ "reload", "have a running netfwd read its configuration again", verb_reload_help,
 	  verb_reload },
 	{ "agent", "how to bring the agent into the guest", verb_agent_help, verb_agent },
+	{ "ip", "the addresses of the guests of a shared network", verb_ip_help, verb_ip },
 	{ .name = NULL },
 };
 
