@@ -12,15 +12,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "forwarder/agent_link.h"
 #include "forwarder/app_control.h"
+#include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
-#include "forwarder/port_watch_netns.h"
+#include "forwarder/port_watch.h"
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/tunnel_netns.h"
+#include "forwarder/tunnel_nic.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
@@ -33,9 +38,12 @@ struct app {
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct ways *ways;
+	struct agent_link *agent; /* NULL: there is none */
+	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
 	struct forwards *forwards;
 	struct policy *policy;
-	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
+	struct port_watch *watch; /* NULL: the agent tells, or nobody follows them */
 	struct app_control *control;
 	struct qemu *qemu;
 	bool is_qemu_running;
@@ -120,11 +128,26 @@ static int set_up_user_socket(struct app *app)
 	return 0;
 }
 
+static const struct config_agent *agent_of(const struct options *o)
+{
+	return o->config && o->config->agent.transport > CONFIG_AGENT_NONE ? &o->config->agent :
+									     NULL;
+}
+
+/* One that `netfwd qemu` gives to the guest by itself. */
+static bool has_own_port(const struct options *o)
+{
+	const struct config_agent *agent = agent_of(o);
+
+	return agent && agent->transport == CONFIG_AGENT_SERIAL && !agent->path;
+}
+
 static int set_up_qemu(struct app *app)
 {
 	const struct qemu_config config = {
 		.argv = app->options.qemu_argv,
 		.mtu = app->options.mtu,
+		.agent_fd = has_own_port(&app->options) ? &app->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = app,
 	};
@@ -190,18 +213,80 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
+
+	if (!listeners) {
+		log_error("no memory for what the guest listens on");
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
+	policy_set_listeners(app->policy, listeners, n);
+	free(listeners);
+}
+
+static int set_up_agent(struct app *app)
+{
+	const struct agent_link_setup setup = {
+		.transport = {
+			.config = agent_of(&app->options),
+			.stack = app->stack,
+			.guest = app->config.guest4,
+			.serial_fd = app->agent_fd,
+		},
+		.listeners = on_listeners,
+		.arg = app,
+	};
+	int r;
+
+	if (!setup.transport.config)
+		return 0;
+	app->agent_fd = -1; /* the agent's from here on */
+	r = agent_link_new(app->loop, &setup, &app->agent);
+	if (r == 0)
+		ways_add(app->ways, RULE_VIA_GRPC, agent_link_tunnel(app->agent));
+	return r;
+}
+
+static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
+{
+	if (r == 0)
+		ways_add(app->ways, kind, tunnel);
+	return r;
+}
+
+/* The guest's link is there. */
+static int set_up_ways(struct app *app)
+{
+	const struct options *o = &app->options;
+	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
+	struct tunnel *tunnel = NULL;
+	int r;
+
+	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
+	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
+	if (r == 0 && is_namespace) {
+		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
+		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+	}
+	return r < 0 ? r : set_up_agent(app);
+}
+
 static int set_up_base(struct app *app)
 {
-	struct policy_setup policy = { .network = &app->config, .options = &app->options };
+	struct policy_setup policy = { .options = &app->options };
 	int r = loop_new(&app->loop);
 
 	if (r == 0)
 		r = set_up_signals(app);
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
-	policy.stack = app->stack;
 	if (r == 0)
-		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
+		r = ways_new(app->loop, &app->ways);
+	policy.ways = app->ways;
 	if (r == 0)
 		r = policy_new(app->loop, &policy, &app->policy);
 	if (r < 0)
@@ -218,44 +303,45 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (link_result < 0 || set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		if (forwards_add(app->forwards, &o->forwards[i]) < 0)
-			result = -1;
-	}
+	if (forwards_new(o, &app->config, &app->forwards) < 0 || forwards_check(app->forwards) < 0)
+		result = -1;
 	return result;
 }
 
-static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+static void on_reloaded(void *arg)
 {
 	struct app *app = arg;
-	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
 
-	if (!listeners) {
-		log_error("no memory for what the guest listens on");
-		return;
-	}
-	for (unsigned int i = 0; i < n; i++)
-		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
-	policy_set_listeners(app->policy, listeners, n);
-	free(listeners);
+	if (app->watch)
+		port_watch_set_ephemeral_udp(app->watch, policy_wants_client_ports(app->policy));
 }
 
-/* A namespace's ports are followed when there are rules for them. */
+/* A namespace's ports are followed when there are rules for them, and no agent that
+ * tells. */
 static int start_watch(struct app *app)
 {
-	const struct port_watch_netns_config config = {
+	const struct port_watch_config config = {
 		.netns = app->options.netns,
 		.changed = on_listeners,
 		.arg = app,
 	};
 
-	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
+	struct port_range clients;
+	int r;
+
+	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config || app->agent)
 		return 0;
-	return port_watch_netns_new(app->loop, &config, &app->watch);
+	r = port_watch_new(app->loop, &config, &app->watch);
+	if (r < 0)
+		return r;
+	clients = port_watch_ephemeral(app->watch);
+	policy_set_client_ports(app->policy, clients.first, clients.last);
+	on_reloaded(app);
+	return 0;
 }
 
 static int start_control(struct app *app)
@@ -263,7 +349,10 @@ static int start_control(struct app *app)
 	const struct app_control_setup setup = {
 		.stack = app->stack,
 		.policy = app->policy,
+		.ways = app->ways,
 		.options = &app->options,
+		.reloaded = on_reloaded,
+		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -271,10 +360,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_start(app->forwards);
+	int r = start_control(app);
 
+	if (app->options.config)
+		config_env_make_socket_dir(app->options.config);
 	if (r == 0)
-		r = start_control(app);
+		r = forwards_publish(app->forwards, policy_publisher(app->policy));
 	if (r == 0)
 		r = policy_start(app->policy);
 	if (r == 0)
@@ -312,10 +403,12 @@ static void log_counter(void *arg, const char *name, uint64_t value)
 static void tear_down(struct app *app)
 {
 	qemu_free(app->qemu);
-	port_watch_netns_free(app->watch);
+	port_watch_free(app->watch);
 	app_control_free(app->control);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
+	ways_free(app->ways);
+	agent_link_free(app->agent);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);
@@ -324,7 +417,11 @@ static void tear_down(struct app *app)
 
 int app_run(const struct options *options)
 {
-	struct app app = { .options = *options, .config = config_from(options) };
+	struct app app = {
+		.options = *options,
+		.config = config_from(options),
+		.agent_fd = -1,
+	};
 	int r;
 
 	raise_descriptor_limit();

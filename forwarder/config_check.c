@@ -8,6 +8,9 @@
 
 #include "forwarder/network_spec.h"
 
+/* 0 to 2 are no guests: vsock(7). */
+#define CID_FIRST 3
+
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
 static void check_range(const char *field, long value, long max, struct problems *problems)
@@ -44,9 +47,10 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
-	if (!!g->stream + !!g->dgram + !!g->netns > 1)
+	check_socket("guest.vhostUser", g->vhost_user, problems);
+	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
-			       "must have at most one of stream, dgram and netns: "
+			       "must have at most one of stream, dgram, vhostUser and netns: "
 			       "one netfwd serves one guest");
 	if (g->ifname && !g->netns)
 		problems_error(problems, "guest.ifname",
@@ -65,6 +69,22 @@ static void check_ssh(const struct config_ssh *s, struct problems *problems)
 	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
 }
 
+/* Who is at the other end. */
+static void check_agent_peer(const struct config_agent *a, struct problems *problems)
+{
+	if (a->transport == CONFIG_AGENT_VSOCK && a->cid < CID_FIRST)
+		problems_error(
+			problems, "agent.cid",
+			"must be the guest's CID, 3 or above, when agent.transport is vsock");
+	if (a->transport != CONFIG_AGENT_VSOCK && a->cid != 0)
+		problems_error(problems, "agent.cid", "needs agent.transport to be vsock");
+	if (a->transport == CONFIG_AGENT_TCP && !a->token_file)
+		problems_error(problems, "agent.tokenFile",
+			       "must be set when agent.transport is tcp");
+	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
+		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+}
+
 static void check_agent(const struct config_agent *a, struct problems *problems)
 {
 	bool has_path = a->transport == CONFIG_AGENT_UNIX || a->transport == CONFIG_AGENT_SERIAL;
@@ -74,16 +94,14 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 		    has_port && a->transport == CONFIG_AGENT_VSOCK ? INT32_MAX : UINT16_MAX,
 		    problems);
 	check_socket("agent.path", a->path, problems);
-	if (has_path && !a->path)
-		problems_error(problems, "agent.path",
-			       "must be set when agent.transport is unix or serial");
+	if (a->transport == CONFIG_AGENT_UNIX && !a->path)
+		problems_error(problems, "agent.path", "must be set when agent.transport is unix");
 	if (!has_path && a->path)
 		problems_error(problems, "agent.path",
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
-	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
-		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+	check_agent_peer(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */
@@ -126,10 +144,40 @@ static int make_rules(struct config *c, const struct config_context *context,
 	return problems->n_errors != errors_before ? -EINVAL : 0;
 }
 
+static bool has_ssh(const struct config_ssh *s)
+{
+	return s->host || s->port || s->local_port || s->user || s->identity_file ||
+	       s->host_key_checking != CONFIG_HOST_KEYS_DEFAULT ||
+	       s->over_vsock != RULE_SWITCH_DEFAULT || s->keepalive.interval ||
+	       s->keepalive.count_max;
+}
+
+static bool has_agent(const struct config_agent *a)
+{
+	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
+}
+
+/* The ports of a namespace can be had without a tunnel, so by default they are. */
+static struct rule_types_source types_source(const struct config *c,
+					     const struct config_context *context)
+{
+	struct rule_types_source types = c->port_forward_types;
+	bool is_namespace = context->guest == CONFIG_GUEST_NAMESPACE ||
+			    (context->guest == CONFIG_GUEST_OF_FILE && c->guest.netns);
+
+	if (is_namespace && types.tcp == RULE_VIA_DEFAULT && types.udp == RULE_VIA_DEFAULT &&
+	    types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh) && !has_agent(&c->agent)) {
+		types.tcp = RULE_TYPES_NAMESPACE.tcp;
+		types.udp = RULE_TYPES_NAMESPACE.udp;
+	}
+	return types;
+}
+
 int config_check(struct config *config, const struct config_context *context,
 		 struct problems *problems)
 {
 	unsigned int errors_before = problems->n_errors;
+	struct rule_types_source types;
 	int r;
 
 	check_network(&config->network, problems);
@@ -139,13 +187,13 @@ int config_check(struct config *config, const struct config_context *context,
 	r = make_rules(config, context, problems);
 	if (r < 0 && r != -EINVAL)
 		return r;
+	types = types_source(config, context);
 	/* With rules that are none, the types are still worth checking. */
 	if (r == 0) {
 		config->set.rules = config->rules;
 		config->set.n_rules = config->n_port_forwards;
 	}
-	(void)rule_types_resolve(&config->port_forward_types, &context->env, &config->set,
-				 problems);
+	(void)rule_types_resolve(&types, &context->env, &config->set, problems);
 	if (problems->n_errors != errors_before)
 		return -EINVAL;
 	config->set.is_plain = config->plain == RULE_SWITCH_ON;

@@ -104,6 +104,19 @@ int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE])
 		       escaped, escaped);
 }
 
+/* A socket chardev could always be told to connect again. */
+int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version,
+			    char out[static QEMU_ARG_SIZE])
+{
+	const char *reconnect = qemu_reconnect_option(version);
+	char escaped[256];
+
+	if (escape(path, escaped, sizeof(escaped)) < 0)
+		return -ENAMETOOLONG;
+	return put_arg(out, "socket,id=" QEMU_CHARDEV_ID ",path=%s%s", escaped,
+		       *reconnect ? reconnect : ",reconnect=1");
+}
+
 int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		char out[static QEMU_ARG_SIZE])
 {
@@ -112,6 +125,16 @@ int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		       "host_mtu=%u",
 		       model, mac->b[0], mac->b[1], mac->b[2], mac->b[3], mac->b[4], mac->b[5],
 		       mtu);
+}
+
+int qemu_chardev_fd(int fd, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "socket,id=netfwd-agent0,fd=%d", fd);
+}
+
+int qemu_serial(const char *model, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "virtio-serial%s,id=netfwd-serial0", strrchr(model, '-'));
 }
 
 /* The value of key in "a,key=value,b" or in JSON, up to the comma or quote. */
