@@ -201,7 +201,8 @@ static bool has_agent(const struct config_agent *a)
 	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
 }
 
-/* The ports of a namespace can be had without a tunnel, so by default they are. */
+/* What reaches the guest is what its ports go by, if nothing else was said: they are
+ * meant to appear without anyone doing anything. A namespace needs no tunnel. */
 static struct rule_types_source types_source(const struct config *c,
 					     const struct config_context *context)
 {
@@ -209,8 +210,8 @@ static struct rule_types_source types_source(const struct config *c,
 	bool is_namespace = context->guest == CONFIG_GUEST_NAMESPACE ||
 			    (context->guest == CONFIG_GUEST_OF_FILE && c->guest.netns);
 
-	if (is_namespace && types.tcp == RULE_VIA_DEFAULT && types.udp == RULE_VIA_DEFAULT &&
-	    types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh) && !has_agent(&c->agent)) {
+	if ((is_namespace || has_agent(&c->agent)) && types.tcp == RULE_VIA_DEFAULT &&
+	    types.udp == RULE_VIA_DEFAULT && types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh)) {
 		types.tcp = RULE_TYPES_NAMESPACE.tcp;
 		types.udp = RULE_TYPES_NAMESPACE.udp;
 	}
