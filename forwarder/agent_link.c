@@ -82,6 +82,11 @@ void agent_link_free(struct agent_link *link)
 	free(link);
 }
 
+struct port_range agent_link_ephemeral(const struct agent_link *link)
+{
+	return agent_client_ephemeral(link->client);
+}
+
 struct tunnel *agent_link_tunnel(struct agent_link *link)
 {
 	return agent_client_tunnel(link->client);

@@ -21,5 +21,8 @@ int agent_link_new(struct loop *loop, const struct agent_link_setup *setup,
 /* After the users of its tunnel. Accepts NULL. */
 void agent_link_free(struct agent_link *link);
 
+/* The ports that the guest gives to UDP clients; known when listeners() is called;
+ * 0, 0 with an agent that does not tell. */
+struct port_range agent_link_ephemeral(const struct agent_link *link);
 /* The link's own; freeing it does nothing. */
 struct tunnel *agent_link_tunnel(struct agent_link *link);

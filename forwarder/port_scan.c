@@ -30,6 +30,7 @@ static const struct query queries[] = {
 struct found {
 	struct port_listener listener;
 	uint64_t cookie;
+	uint64_t since_ms;
 };
 
 struct found_list {
@@ -41,6 +42,7 @@ struct found_list {
 struct port_scan {
 	struct port_scan_config config;
 	uint32_t seq;
+	uint64_t now_ms;
 	bool has_said_full;
 	unsigned int said_absent;      /* kinds */
 	struct found_list known, next; /* known: sorted by cookie */
@@ -80,30 +82,38 @@ static const struct found *find_known(const struct port_scan *s, uint64_t cookie
 	return bsearch(&key, s->known.all, s->known.n, sizeof(key), compare_cookies);
 }
 
-static bool is_ephemeral(const struct port_scan *s, const struct sock_diag_socket *socket)
+static bool is_reported(const struct port_scan *s, const struct found *found)
 {
-	return socket->proto == FORWARD_UDP && socket->local.port >= s->config.left_out.first &&
-	       socket->local.port <= s->config.left_out.last;
+	const struct port_listener *l = &found->listener;
+	bool is_client = l->proto == FORWARD_UDP && l->guest.port >= s->config.clients.first &&
+			 l->guest.port <= s->config.clients.last;
+
+	return !is_client || s->now_ms - found->since_ms >= s->config.client_age_ms;
 }
 
-static void add(struct found_list *list, const struct port_listener *listener, uint64_t cookie)
+static void add(struct found_list *list, const struct found *found)
 {
 	if (list->n == PORT_SCAN_MAX)
 		list->is_full = true;
 	else
-		list->all[list->n++] = (struct found){ *listener, cookie };
+		list->all[list->n++] = *found;
 }
 
 static void on_socket(void *arg, const struct sock_diag_socket *socket)
 {
 	struct port_scan *s = arg;
-	const struct found *before = socket->is_connected ? find_known(s, socket->cookie) : NULL;
-	const struct port_listener listener = { socket->proto, socket->local };
+	const struct found *before = find_known(s, socket->cookie);
+	struct found found = {
+		.listener = { socket->proto, socket->local },
+		.cookie = socket->cookie,
+		.since_ms = before ? before->since_ms : s->now_ms,
+	};
 
-	if (is_ephemeral(s, socket) || (socket->is_connected && !before))
+	if (socket->is_connected && !before)
 		return;
-	/* a peer may have changed the address */
-	add(&s->next, before ? &before->listener : &listener, socket->cookie);
+	if (socket->is_connected) /* a peer may have changed the address */
+		found.listener = before->listener;
+	add(&s->next, &found);
 }
 
 static int ask(struct port_scan *s, const struct query *query)
@@ -130,7 +140,7 @@ static void keep(struct port_scan *s, unsigned int kinds)
 {
 	for (unsigned int i = 0; i < s->known.n; i++) {
 		if (kind_of(s->known.all[i].listener.proto) & kinds)
-			add(&s->next, &s->known.all[i].listener, s->known.all[i].cookie);
+			add(&s->next, &s->known.all[i]);
 	}
 }
 
@@ -162,12 +172,14 @@ static int collect(struct port_scan *s, unsigned int kinds)
 static bool update_report(struct port_scan *s)
 {
 	struct port_listener *all = s->scratch;
-	unsigned int n = 0, n_before = s->n_report;
+	unsigned int n_all = 0, n = 0, n_before = s->n_report;
 
-	for (unsigned int i = 0; i < s->known.n; i++)
-		all[i] = s->known.all[i].listener;
-	qsort(all, s->known.n, sizeof(*all), compare_listeners);
 	for (unsigned int i = 0; i < s->known.n; i++) {
+		if (is_reported(s, &s->known.all[i]))
+			all[n_all++] = s->known.all[i].listener;
+	}
+	qsort(all, n_all, sizeof(*all), compare_listeners);
+	for (unsigned int i = 0; i < n_all; i++) {
 		if (n == 0 || compare_listeners(&all[i], &all[n - 1]) != 0)
 			all[n++] = all[i];
 	}
@@ -191,10 +203,13 @@ static void say_full(struct port_scan *s)
 	s->has_said_full = s->known.is_full;
 }
 
-int port_scan_ask(struct port_scan *s, unsigned int kinds)
+int port_scan_ask(struct port_scan *s, unsigned int kinds, uint64_t now_ms)
 {
 	struct found_list before = s->known;
-	int r = collect(s, kinds);
+	int r;
+
+	s->now_ms = now_ms;
+	r = collect(s, kinds);
 
 	if (r < 0)
 		return r;
@@ -205,9 +220,9 @@ int port_scan_ask(struct port_scan *s, unsigned int kinds)
 	return update_report(s);
 }
 
-void port_scan_leave_out(struct port_scan *s, struct port_range range)
+void port_scan_set_client_age(struct port_scan *s, unsigned int age_ms)
 {
-	s->config.left_out = range;
+	s->config.client_age_ms = age_ms;
 }
 
 const struct port_listener *port_scan_listeners(const struct port_scan *s, unsigned int *n)

@@ -4,7 +4,9 @@
  * TCP sockets in LISTEN and UDP sockets without a peer. A UDP socket that gets a
  * peer while it is known (iperf3, QUIC servers) stays. Answers come during the
  * calls, which never wait. */
+#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "forwarder/port_listener.h"
 
@@ -18,20 +20,22 @@ struct port_scan;
 
 struct port_scan_config {
 	int fd; /* a sock_diag socket of the namespace; the scan's if that is made */
-	struct port_range left_out; /* of UDP: what clients get; 0, 0: none */
+	struct port_range clients;  /* the ports that UDP clients get */
+	unsigned int client_age_ms; /* of those sockets only older ones are reported */
 };
+#define PORT_SCAN_NO_CLIENTS UINT_MAX /* an age that none has */
 
 /* 0 or -ENOMEM. */
 int port_scan_new(const struct port_scan_config *config, struct port_scan **out);
 void port_scan_free(struct port_scan *scan); /* accepts NULL */
 
-/* Asks for some kinds of sockets; the others stay as they were. 1: there are
+/* Asks for some kinds of sockets; the others stay as they were. now_ms: of a clock
+ * that does not jump. 1: there are
  * other listeners than before; 0: the same; -errno: nobody knows, so all stays
  * as it was. */
-int port_scan_ask(struct port_scan *scan, unsigned int kinds);
-/* Leaves out others from the next question on. */
-void port_scan_leave_out(struct port_scan *scan, struct port_range range);
+int port_scan_ask(struct port_scan *scan, unsigned int kinds, uint64_t now_ms);
+void port_scan_set_client_age(struct port_scan *scan, unsigned int age_ms);
 /* All of them, sorted, none twice; valid until the next question. */
 const struct port_listener *port_scan_listeners(const struct port_scan *scan, unsigned int *n);
-/* Whether it is the cookie of a socket that listens. */
+/* Whether it is the cookie of a socket that was found. */
 bool port_scan_knows(const struct port_scan *scan, uint64_t cookie);

@@ -165,7 +165,7 @@ static void recheck(struct port_watch *w, bool is_explained)
 static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
 {
 	uint64_t before_us = spent_us(), now_ms = loop_now_ms(w->loop);
-	int r = port_scan_ask(w->scan, kinds);
+	int r = port_scan_ask(w->scan, kinds, now_ms);
 
 	if (r > 0 || now_ms > w->asked_ms + PAUSE_MS)
 		w->spacing_ms = SPACING_MIN_MS;
@@ -344,8 +344,8 @@ static int open_scan(struct port_watch *w, const struct port_watch_config *confi
 		return r;
 	scan.fd = diag.fd;
 	w->ephemeral = (struct port_range){ diag.ephemeral_first, diag.ephemeral_last };
-	if (!config->with_ephemeral_udp)
-		scan.left_out = w->ephemeral;
+	scan.clients = w->ephemeral;
+	scan.client_age_ms = config->client_age_ms;
 	r = port_scan_new(&scan, &w->scan);
 	if (r < 0)
 		close(diag.fd);
@@ -383,7 +383,7 @@ static int open_gone(struct port_watch *w, const struct port_watch_config *confi
 	if (r < 0)
 		return r;
 	w->gone_fd = diag.fd;
-	if (!config->with_ephemeral_udp)
+	if (config->client_age_ms > 0)
 		leave_out_clients(w);
 	return watch_new(w->loop, w->gone_fd, on_gone, w, &w->gone);
 }
@@ -478,12 +478,12 @@ void port_watch_free(struct port_watch *w)
 	free(w);
 }
 
-void port_watch_set_ephemeral_udp(struct port_watch *w, bool with)
+void port_watch_set_client_age(struct port_watch *w, unsigned int age_ms)
 {
 	const int none = 0;
 
-	port_scan_leave_out(w->scan, with ? (struct port_range){ 0, 0 } : w->ephemeral);
-	if (!with)
+	port_scan_set_client_age(w->scan, age_ms);
+	if (age_ms > 0)
 		leave_out_clients(w);
 	else /* an error says that there was no filter */
 		(void)setsockopt(w->gone_fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof(none));

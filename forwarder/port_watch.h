@@ -9,6 +9,7 @@
  * Questions are bounded in processor time, however many sockets come and go:
  * then they are asked less often. When the kernel cannot answer, nothing is
  * reported: what was there stays. All on the loop thread. */
+#include <limits.h>
 #include <stdbool.h>
 
 #include "forwarder/port_listener.h"
@@ -23,20 +24,23 @@ struct port_watch;
 
 struct port_watch_config {
 	const char *netns; /* as of --netns; NULL: our own */
-	/* UDP sockets with a port of ip_local_port_range are those of clients and
-	 * left out, unless asked for. */
-	bool with_ephemeral_udp; /* to begin with */
+	/* UDP sockets with a port of ip_local_port_range are mostly those of clients:
+	 * only those are reported that have been there for so long; 0: all,
+	 * PORT_WATCH_NO_CLIENTS: none. */
+	unsigned int client_age_ms;
 	bool without_tracing;
 	port_watch_fn *changed;
 	void *arg;
 };
+
+#define PORT_WATCH_NO_CLIENTS UINT_MAX
 
 /* 0 or -errno, logged. changed() is first called from the loop. */
 int port_watch_new(struct loop *loop, const struct port_watch_config *config,
 		   struct port_watch **out);
 void port_watch_free(struct port_watch *watch); /* accepts NULL */
 
-/* From the next question on. */
-void port_watch_set_ephemeral_udp(struct port_watch *watch, bool with);
+/* Of the configuration, from the next question on. */
+void port_watch_set_client_age(struct port_watch *watch, unsigned int age_ms);
 /* ip_local_port_range of the namespace, as of the start. */
 struct port_range port_watch_ephemeral(const struct port_watch *watch);

@@ -15,7 +15,8 @@
 struct stream_pair {
 	struct stream base;
 	int in, out;	    /* out is -1 after shutdown() */
-	bool is_out_broken; /* nobody reads it; what comes in is still read */
+	bool has_in_ended;  /* by a hangup; there may be something to read */
+	bool is_out_broken; /* nobody reads it */
 	struct watch *in_watch, *out_watch;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -32,7 +33,10 @@ static void on_event(void *arg, unsigned int events)
 {
 	struct stream_pair *s = arg;
 
-	(void)events; /* a hangup, too, is told by read() */
+	if (events & LOOP_HANGUP) { /* told once; read() says the rest */
+		s->has_in_ended = true;
+		watch_want(s->in_watch, 0);
+	}
 	if (s->base.ready)
 		s->base.ready(s->base.ready_arg);
 }
@@ -41,8 +45,11 @@ static void on_out_event(void *arg, unsigned int events)
 {
 	struct stream_pair *s = arg;
 
-	s->is_out_broken = s->is_out_broken || (events & LOOP_HANGUP);
-	on_event(s, events);
+	if (events & LOOP_HANGUP) {
+		s->is_out_broken = true;
+		watch_want(s->out_watch, 0);
+	}
+	on_event(s, 0);
 }
 
 static void release(struct stream_pair *s)
@@ -126,7 +133,9 @@ static void stream_pair_want(struct stream *base, unsigned int events)
 {
 	struct stream_pair *s = from_stream(base);
 
-	watch_want(s->in_watch, events & STREAM_READ ? LOOP_READ : LOOP_HANGUP);
+	unsigned int idle = s->has_in_ended ? 0 : LOOP_HANGUP;
+
+	watch_want(s->in_watch, events & STREAM_READ ? LOOP_READ : idle);
 	if (s->out_watch && !s->is_out_broken)
 		watch_want(s->out_watch, events & STREAM_WRITE ? LOOP_WRITE : LOOP_HANGUP);
 }

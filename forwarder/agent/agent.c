@@ -23,6 +23,9 @@
 #include "netstack/stream_pair.h"
 
 #define MAX_ACCEPTORS 3 /* one of a kind */
+/* A UDP client is seldom that old; the host knows which ports clients get, and
+ * leaves them out unless one is asked for by a rule. */
+#define CLIENT_AGE_MS 3000
 
 struct agent {
 	const struct agent_options *options;
@@ -95,7 +98,11 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 
 static int start_watch(struct agent *agent)
 {
-	const struct port_watch_config config = { .changed = on_listeners, .arg = agent };
+	const struct port_watch_config config = {
+		.client_age_ms = CLIENT_AGE_MS,
+		.changed = on_listeners,
+		.arg = agent,
+	};
 	int r = port_watch_new(agent->loop, &config, &agent->watch);
 
 	if (r == 0)
@@ -180,7 +187,7 @@ static int take_stdio(int fds[2])
 
 static int serve_stdio(struct agent *agent)
 {
-	struct stream *stream;
+	struct stream *stream = NULL;
 	int fds[2], r;
 
 	if (isatty(STDIN_FILENO) || isatty(STDOUT_FILENO)) {

@@ -226,9 +226,10 @@ static int check_together(struct parser *p)
 int agent_options_parse(int argc, char *const argv[], struct agent_options *out,
 			char error[static AGENT_OPTIONS_ERROR_SIZE])
 {
-	struct parser p = { .o = out, .error = error };
+	struct parser p = { .o = out };
 	int r;
 
+	p.error = error;
 	*out = (struct agent_options){ .ready_fd = -1 };
 	r = read_options(&p, argc, argv);
 	if (r < 0 || out->action != AGENT_RUN)

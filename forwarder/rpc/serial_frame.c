@@ -4,8 +4,9 @@
 #include <endian.h>
 #include <string.h>
 
-#define MAGIC "NFs1"
 #define MAGIC_SIZE 4U
+
+static const uint8_t magic[MAGIC_SIZE] = { 'N', 'F', 's', '1' };
 
 static void put32(uint8_t *at, uint32_t value)
 {
@@ -62,7 +63,7 @@ static uint64_t mark_of(const struct serial_frame *frame)
 /* The next place where a frame may begin. */
 static ssize_t skip(const uint8_t *data, size_t len)
 {
-	const uint8_t *next = len > 1 ? memchr(data + 1, MAGIC[0], len - 1) : NULL;
+	const uint8_t *next = len > 1 ? memchr(data + 1, magic[0], len - 1) : NULL;
 
 	return next ? -(next - data) : -(ssize_t)len;
 }
@@ -91,7 +92,7 @@ ssize_t serial_frame_parse(const uint8_t *data, size_t len, struct serial_frame 
 
 	if (len == 0)
 		return 0;
-	if (memcmp(data, MAGIC, len < MAGIC_SIZE ? len : MAGIC_SIZE) != 0)
+	if (memcmp(data, magic, len < MAGIC_SIZE ? len : MAGIC_SIZE) != 0)
 		return skip(data, len);
 	if (len < SERIAL_HEADER_SIZE)
 		return 0;
@@ -107,7 +108,7 @@ ssize_t serial_frame_parse(const uint8_t *data, size_t len, struct serial_frame 
 
 size_t serial_frame_wrap(const struct serial_frame *frame, uint8_t *out)
 {
-	memcpy(out, MAGIC, MAGIC_SIZE);
+	memcpy(out, magic, MAGIC_SIZE);
 	put32(out + 4, (uint32_t)frame->type);
 	put32(out + 8, frame->len);
 	put32(out + 12, frame->number);

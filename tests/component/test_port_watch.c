@@ -98,11 +98,11 @@ static bool can_trace(void)
 	return true;
 }
 
-static void start(struct fixture *t, bool with_ephemeral_udp)
+static void start(struct fixture *t, unsigned int client_age_ms)
 {
 	const struct port_watch_config config = {
 		.netns = t->guest.pid_text,
-		.with_ephemeral_udp = with_ephemeral_udp,
+		.client_age_ms = client_age_ms,
 		.without_tracing = t->without_tracing,
 		.changed = on_change,
 		.arg = t,
@@ -187,7 +187,7 @@ static void listeners_of_all_kinds_are_reported(void **state)
 	unsigned int n_reports;
 	int fds[5];
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	fds[0] = open_socket(t, SOCK_STREAM, "0.0.0.0", 80);
 	fds[1] = open_socket(t, SOCK_STREAM, "::1", 8080);
 	fds[2] = open_socket(t, SOCK_DGRAM, "127.0.0.1", 53);
@@ -210,7 +210,7 @@ static void what_is_closed_is_seen_without_asking(void **state)
 	const char *const reports[] = { "tcp 0.0.0.0:80", "tcp [::1]:80", "udp 0.0.0.0:80",
 					"udp [::1]:80" };
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	for (int i = 0; i < 4; i++) {
 		int fd = open_socket(t, types[i / 2], addresses[i % 2], 80);
 
@@ -225,7 +225,7 @@ static void workers_of_one_port_are_one(void **state)
 	struct fixture *t = *state;
 	int first, second;
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	first = open_socket(t, SOCK_STREAM, "0.0.0.0", 80);
 	second = open_socket(t, SOCK_STREAM, "0.0.0.0", 80);
 	expect(t, "tcp 0.0.0.0:80");
@@ -241,7 +241,7 @@ static void udp_clients_are_left_out(void **state)
 	struct fixture *t = *state;
 	int fd;
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	fd = open_socket(t, SOCK_DGRAM, "0.0.0.0", 0);
 	look_at_all(t);
 	assert_string_equal(t->report, "");
@@ -253,11 +253,27 @@ static void udp_clients_are_reported_when_asked_for(void **state)
 	struct fixture *t = *state;
 	int fd;
 
-	start(t, true);
+	start(t, 0);
 	fd = open_socket(t, SOCK_DGRAM, "0.0.0.0", 0);
 	look_at_all(t);
 	assert_int_equal(strncmp(t->report, "udp 0.0.0.0:", 12), 0);
 	close(fd);
+}
+
+static void old_udp_clients_are_reported_when_asked_for(void **state)
+{
+	struct fixture *t = *state;
+	int fd;
+
+	start(t, 3000);
+	fd = open_socket(t, SOCK_DGRAM, "0.0.0.0", 0);
+	fake_loop_advance(t->loop, 2900);
+	assert_string_equal(t->report, "");
+	fake_loop_advance(t->loop, 1200);
+	assert_int_equal(strncmp(t->report, "udp 0.0.0.0:", 12), 0);
+	close(fd);
+	look_at_all(t);
+	assert_string_equal(t->report, "");
 }
 
 static int connect_udp(int fd, uint16_t port)
@@ -274,7 +290,7 @@ static void a_udp_server_that_gets_a_peer_stays(void **state)
 	struct fixture *t = *state;
 	int server, client;
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	server = open_socket(t, SOCK_DGRAM, "0.0.0.0", 5201);
 	expect(t, "udp 0.0.0.0:5201");
 	assert_int_equal(connect_udp(server, 999), 0);
@@ -293,7 +309,7 @@ static void restarts_between_two_looks_are_no_change(void **state)
 	struct fixture *t = *state;
 	int fd;
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	fd = open_socket(t, SOCK_STREAM, "0.0.0.0", 80);
 	expect(t, "tcp 0.0.0.0:80");
 	for (int i = 0; i < 20; i++) {
@@ -312,7 +328,7 @@ static void a_storm_of_clients_costs_no_listener(void **state)
 	struct fixture *t = *state;
 	int fd;
 
-	start(t, false);
+	start(t, PORT_WATCH_NO_CLIENTS);
 	for (int i = 0; i < 500; i++) {
 		close(open_socket(t, SOCK_DGRAM, "0.0.0.0", 0));
 		fake_loop_settle(t->loop);
@@ -351,6 +367,7 @@ int main(void)
 		TEST(workers_of_one_port_are_one),
 		TEST(udp_clients_are_left_out),
 		TEST(udp_clients_are_reported_when_asked_for),
+		TEST(old_udp_clients_are_reported_when_asked_for),
 		TEST(a_udp_server_that_gets_a_peer_stays),
 		TEST(restarts_between_two_looks_are_no_change),
 		TEST(a_storm_of_clients_costs_no_listener),
