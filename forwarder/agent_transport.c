@@ -22,6 +22,7 @@
 #include "netstack/stack.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
+#include "netstack/unix_socket.h"
 
 #define NAME_SIZE 160
 
@@ -73,8 +74,13 @@ static int open_unix(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
+	int fd;
+
 	memcpy(address.sun_path, path, strlen(path) + 1); /* checked: config_check.c */
-	return connect_socket(&address, sizeof(address));
+	fd = connect_socket(&address, sizeof(address));
+	if (fd >= 0)
+		unix_socket_widen(fd);
+	return fd;
 }
 
 static int connect_unix(struct agent_transport *t, struct stream **out)

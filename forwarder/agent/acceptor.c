@@ -192,6 +192,8 @@ static void on_acceptable(void *arg, unsigned int events)
 
 	(void)events;
 	if (fd >= 0) {
+		if (peer.ss_family == AF_UNIX)
+			unix_socket_widen(fd);
 		on_connection(a, fd, &peer);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 		log_limited(LOG_LEVEL_WARN, "no connection of the host can be taken: %s",

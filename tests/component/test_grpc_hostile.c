@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -344,6 +346,38 @@ static void connection_cut_in_a_frame_ends_its_flows(void **state)
 	close(listener);
 }
 
+/* It listens in the guest, and does not care for who connects. */
+static void connections_that_the_host_does_not_take_are_dropped(void **state)
+{
+	struct fixture *t = *state;
+	char dir[] = "/tmp/netfwd-test-XXXXXX", place[64];
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	char c;
+
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", dir);
+	place[0] = 0x1a;
+	place[1] = (char)strlen(sun.sun_path);
+	memcpy(place + 2, sun.sun_path, strlen(sun.sun_path));
+	connect_host(t);
+	h2_request(&t->out, 1, "/netfwd.v1.Agent/Listen");
+	h2_message(&t->out, 1, place, 2 + strlen(sun.sun_path));
+	flush(t);
+	assert_int_equal(connect(client, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	fake_loop_settle(t->loop);
+	fake_loop_advance(t->loop, 9000);
+	assert_int_equal(recv(client, &c, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	fake_loop_advance(t->loop, 5000);
+	assert_int_equal(recv(client, &c, 1, 0), 0);
+	close(client);
+	h2_frame(&t->out, &(struct h2_frame){ H2_RST_STREAM, 0, 1, "\0\0\0\x08", 4 });
+	flush(t);
+	assert_int_not_equal(access(sun.sun_path, F_OK), 0); /* it goes with its call */
+	rmdir(dir);
+}
+
 /* --- agents --- */
 
 /* What our host calls first has number 1: hello. */
@@ -517,6 +551,7 @@ int main(void)
 		HOST(calls_beyond_the_most_are_refused),
 		HOST(host_that_never_reads_costs_no_memory),
 		HOST(connection_cut_in_a_frame_ends_its_flows),
+		HOST(connections_that_the_host_does_not_take_are_dropped),
 		AGENT(agent_that_speaks_no_http_2_is_tried_again),
 		AGENT(agent_that_says_nothing_is_tried_again),
 		AGENT(agent_that_answers_hello_with_nonsense_is_tried_again),
