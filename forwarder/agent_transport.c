@@ -73,10 +73,9 @@ static int connect_vsock(struct agent_transport *t, struct stream **out)
 static int open_unix(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-
 	int fd;
 
-	memcpy(address.sun_path, path, strlen(path) + 1); /* checked: config_check.c */
+	memcpy(address.sun_path, path, strlen(path) + 1); /* config_check.c has measured it */
 	fd = connect_socket(&address, sizeof(address));
 	if (fd >= 0)
 		unix_socket_widen(fd);
