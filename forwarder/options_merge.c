@@ -89,6 +89,17 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 		o->pcap_path = logging->pcap;
 }
 
+/* Only for its own QEMU netfwd makes a serial port. */
+static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
+{
+	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
+		return 0;
+	(void)snprintf(error, OPTIONS_ERROR_SIZE,
+		       "agent.path must be set when agent.transport is serial, to the socket of "
+		       "QEMU's port; only netfwd qemu makes one by itself");
+	return -EINVAL;
+}
+
 int options_merge(struct options *options, const struct config *config,
 		  char error[static OPTIONS_ERROR_SIZE])
 {
@@ -120,6 +131,8 @@ int options_merge(struct options *options, const struct config *config,
 		return -EINVAL;
 	}
 	merge_logging(options, &config->logging);
+	if (check_agent(options, &config->agent, error) < 0)
+		return -EINVAL;
 	options->config = config;
 	return merge_network(options, &config->network, error);
 }
