@@ -227,6 +227,12 @@ static int choose_shared_socket(struct app *app)
 								     .where = app->user_socket,
 								     .fd = -1 };
 	}
+	/* what QEMU is told: only of the socket that takes any guest */
+	o->link_path = NULL;
+	for (unsigned int i = 0; i < o->n_links && !o->link_path; i++) {
+		if (o->links[i].link == OPTIONS_LINK_STREAM)
+			o->link_path = o->links[i].where;
+	}
 	return r;
 }
 
@@ -237,7 +243,6 @@ static int set_up_shared(struct app *app)
 		.options = &app->options,
 		.network = &app->config,
 	};
-
 	int r = choose_shared_socket(app);
 
 	return r < 0 ? r : shared_links_new(app->loop, &setup, &app->shared_links);
