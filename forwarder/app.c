@@ -21,6 +21,8 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/tunnel_nic.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
@@ -33,6 +35,7 @@ struct app {
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct ways *ways;
 	struct forwards *forwards;
 	struct policy *policy;
 	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
@@ -190,16 +193,32 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
+/* A way is a line here. */
+static int set_up_ways(struct app *app)
+{
+	bool is_namespace = app->options.link == OPTIONS_LINK_NETNS;
+	struct tunnel *tunnel;
+	int r = ways_new(app->loop, &app->ways);
+
+	if (r == 0)
+		r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
+	if (r == 0)
+		ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	return r;
+}
+
 static int set_up_base(struct app *app)
 {
-	struct policy_setup policy = { .network = &app->config, .options = &app->options };
+	struct policy_setup policy = { .options = &app->options };
 	int r = loop_new(&app->loop);
 
 	if (r == 0)
 		r = set_up_signals(app);
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
-	policy.stack = app->stack;
+	if (r == 0)
+		r = set_up_ways(app);
+	policy.ways = app->ways;
 	if (r == 0)
 		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
 	if (r == 0)
@@ -316,6 +335,7 @@ static void tear_down(struct app *app)
 	app_control_free(app->control);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
+	ways_free(app->ways);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);

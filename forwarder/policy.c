@@ -9,17 +9,14 @@
 #include "forwarder/events.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/publisher.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
-#include "netstack/stack.h"
-#include "netstack/udp_flow.h"
 
-#define GUEST_NUMBER 0x15 /* of a namespace in prefix6, see guest_link.c */
 #define SOURCE_STATIC "config"
 #define SOURCE_GUEST "guest:default"
 
 struct policy {
-	struct stack *stack;
-	const struct stack_config *network;
+	struct ways *ways;
 	const struct options *options;
 	struct rule *rules; /* of set */
 	struct rule_set set;
@@ -36,52 +33,40 @@ struct wanted {
 
 /* --- the way to the guest ------------------------------------------------ */
 
-/* The NIC reaches what listens on the guest's address or on all of them; a
- * static rule says nothing about where its server listens. */
-static struct endpoint nic_endpoint(const struct policy *p, const struct publication *item)
+struct way_request publication_request(const struct publication *p)
 {
-	struct endpoint guest = item->guest;
-
-	if (!ipaddr_is_any(&guest.addr) && !ipaddr_is_loopback(&guest.addr))
-		return guest;
-	/* [::] may be IPv6 alone. Of a virtual machine the IPv6 address is not
-	 * known; its [::] nearly always takes IPv4 as well */
-	if (ipaddr_is_v4(&guest.addr) || p->options->link != OPTIONS_LINK_NETNS) {
-		guest.addr = p->network->guest4;
-	} else {
-		guest.addr = p->network->prefix6;
-		guest.addr.b[15] = GUEST_NUMBER;
-	}
-	return guest;
+	return (struct way_request){
+		.via = (enum rule_via)p->via,
+		.proto = p->proto,
+		.guest = { .endpoint = p->guest,
+			   .path = p->guest_socket[0] ? p->guest_socket : NULL },
+		.is_static = p->is_static,
+	};
 }
 
 static int dial_tcp(void *arg, const struct publication *item, struct stream **out)
 {
 	struct policy *p = arg;
-	struct endpoint guest = nic_endpoint(p, item);
+	struct way_request request = publication_request(item);
 
-	return stack_dial_tcp(p->stack, &guest, out);
+	return ways_dial(p->ways, &request, out);
 }
 
 static int dial_udp(void *arg, const struct publication *item, const struct udp_flow_owner *owner,
 		    void *owner_arg, struct udp_flow **out)
 {
 	struct policy *p = arg;
-	struct endpoint guest = nic_endpoint(p, item);
+	struct way_request request = publication_request(item);
 
-	return stack_udp_open(p->stack, &guest, owner, owner_arg, out);
+	return ways_open_udp(p->ways, &request, owner, owner_arg, out);
 }
 
 /* NULL if there is a way. */
-static const char *no_way(enum rule_via via, const struct endpoint *listener)
+static const char *no_way(const struct policy *p, const struct publication *item)
 {
-	if (via == RULE_VIA_SSH)
-		return "its rule asks for ssh, which this version does not have";
-	if (via == RULE_VIA_GRPC)
-		return "its rule asks for grpc, which this version does not have";
-	if (listener && ipaddr_is_loopback(&listener->addr))
-		return "it listens on the guest's loopback, which the NIC does not reach";
-	return NULL;
+	struct way_request request = publication_request(item);
+
+	return ways_why_not(p->ways, &request);
 }
 
 /* --- static rules -------------------------------------------------------- */
@@ -94,8 +79,8 @@ static void want(struct wanted *w, const struct publication *item)
 		w->items[w->n++] = *item;
 }
 
-static void want_static(struct wanted *w, const struct rule *rule, enum forward_proto proto,
-			enum rule_via type)
+static void want_static(const struct policy *p, struct wanted *w, const struct rule *rule,
+			enum forward_proto proto)
 {
 	struct publication item = {
 		.proto = proto,
@@ -103,11 +88,11 @@ static void want_static(struct wanted *w, const struct rule *rule, enum forward_
 		.guest.addr = rule->guest_ip,
 		.has_also = !rule->is_host_ip_given && !rule->host_socket,
 		.is_static = true,
-		.via = (int)(rule->via == RULE_VIA_DEFAULT ? type : rule->via),
+		.via = (int)rule_via_of(&p->set, rule, proto),
 		.rule_origin = (int)rule->origin,
 		.rule_index = rule->index,
 	};
-	const char *why = no_way((enum rule_via)item.via, NULL);
+	const char *why = no_way(p, &item);
 
 	if (why) {
 		log_warn("portForwards[%u] is not forwarded: %s", rule->index, why);
@@ -122,8 +107,10 @@ static void want_static(struct wanted *w, const struct rule *rule, enum forward_
 	}
 }
 
-static void want_rule(struct wanted *w, const struct rule *rule, const struct rule_types *types)
+static void want_rule(const struct policy *p, struct wanted *w, const struct rule *rule)
 {
+	const struct rule_types *types = &p->set.types;
+
 	if (rule->origin != RULE_ORIGIN_USER)
 		return; /* --forward: forwards.c has it */
 	if (rule->is_reverse || rule->guest_socket) {
@@ -134,9 +121,9 @@ static void want_rule(struct wanted *w, const struct rule *rule, const struct ru
 	if (!rule->is_static || rule->is_ignore)
 		return;
 	if (rule->proto != RULE_PROTO_UDP && types->tcp != RULE_VIA_NONE)
-		want_static(w, rule, FORWARD_TCP, types->tcp);
+		want_static(p, w, rule, FORWARD_TCP);
 	if (rule->proto != RULE_PROTO_TCP && types->udp != RULE_VIA_NONE && !rule->host_socket)
-		want_static(w, rule, FORWARD_UDP, types->udp);
+		want_static(p, w, rule, FORWARD_UDP);
 }
 
 static int publish(struct policy *p, const char *source, const struct wanted *w)
@@ -155,7 +142,7 @@ static int publish_static(struct policy *p)
 	if (!w)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < p->set.n_rules; i++)
-		want_rule(w, &p->set.rules[i], &p->set.types);
+		want_rule(p, w, &p->set.rules[i]);
 	r = publish(p, SOURCE_STATIC, w);
 	free(w);
 	return r;
@@ -200,7 +187,7 @@ static void want_listener(struct policy *p, struct wanted *w, const struct rule_
 	if (d.origin == RULE_ORIGIN_OPTION)
 		return; /* forwards.c has it */
 	if (d.is_forward)
-		why = no_way(d.via, &listener->guest);
+		why = no_way(p, &item);
 	else if (d.origin != RULE_ORIGIN_NONE)
 		why = "a rule ignores it";
 	if (why) {
@@ -329,8 +316,7 @@ int policy_new(struct loop *loop, const struct policy_setup *setup, struct polic
 
 	if (!p)
 		return -ENOMEM;
-	p->stack = setup->stack;
-	p->network = setup->network;
+	p->ways = setup->ways;
 	p->options = setup->options;
 	r = publisher_new(loop, &config, &dialer, &p->publisher);
 	if (r < 0) {

@@ -15,13 +15,13 @@
 struct loop;
 struct policy;
 struct publisher;
-struct stack;
-struct stack_config;
+struct publication;
+struct way_request;
+struct ways;
 
-struct policy_setup {
-	struct stack *stack;
-	const struct stack_config *network; /* stack's */
-	const struct options *options;	    /* outlives the policy */
+struct policy_setup { /* both outlive the policy */
+	struct ways *ways;
+	const struct options *options;
 };
 
 /* 0 or -ENOMEM. Publishes nothing before policy_start(). */
@@ -40,5 +40,8 @@ int policy_change_listeners(struct policy *policy, const struct rule_listener *a
 /* Other rules from now on; config stays the caller's and must live until the
  * next one. 0 or -ENOMEM, with the old ones in force. */
 int policy_use(struct policy *policy, const struct config *config);
+
+/* What is asked of the ways for a connection to it; borrows its strings. */
+struct way_request publication_request(const struct publication *publication);
 
 struct publisher *policy_publisher(struct policy *policy);

@@ -10,8 +10,7 @@
  * clients and left out, unless asked for. All on the loop thread. */
 #include <stdbool.h>
 
-#include "forwarder/forward_spec.h"
-#include "netstack/addr.h"
+#include "forwarder/port_listener.h"
 
 struct loop;
 struct port_watch_netns;
@@ -19,14 +18,6 @@ struct port_watch_netns;
 #define PORT_WATCH_FAST_MS 40 /* after a change */
 #define PORT_WATCH_SLOW_MS 80
 #define PORT_WATCH_MAX 16384 /* more listeners are not reported, and said once */
-
-struct port_listener {
-	enum forward_proto proto;
-	struct endpoint guest;
-};
-
-/* All of them, sorted, none twice; whenever that changes, and once at the start. */
-typedef void port_watch_fn(void *arg, const struct port_listener *all, unsigned int n);
 
 struct port_watch_netns_config {
 	const char *netns; /* as of --netns */

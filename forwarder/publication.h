@@ -16,8 +16,9 @@ struct publication {
 	struct endpoint host;			 /* or */
 	char host_socket[PUBLICATION_PATH_SIZE]; /* "" if not; TCP only */
 	bool has_also;				 /* ::1 too, at the same port, when it can be had */
-	struct endpoint guest;			 /* as reported: 0.0.0.0 and 127.0.0.1 too */
-	char guest_name[PUBLICATION_NAME_SIZE];	 /* "" with only one guest */
+	struct endpoint guest;			 /* as reported: 0.0.0.0 and 127.0.0.1 too; or */
+	char guest_socket[PUBLICATION_PATH_SIZE]; /* "" if not; TCP only */
+	char guest_name[PUBLICATION_NAME_SIZE];	  /* "" with only one guest */
 	bool is_static;
 	/* The publisher hands these on, to dial() and to the status: */
 	int via;		 /* enum rule_via */

@@ -100,8 +100,12 @@ static void publication_copy(struct publication *to, const struct publication *f
 		to->host.port = from->host.port;
 	}
 	to->has_also = from->has_also;
-	to->guest.addr = from->guest.addr;
-	to->guest.port = from->guest.port;
+	if (from->guest_socket[0]) {
+		copy_text(to->guest_socket, sizeof(to->guest_socket), from->guest_socket);
+	} else {
+		to->guest.addr = from->guest.addr;
+		to->guest.port = from->guest.port;
+	}
 	copy_text(to->guest_name, sizeof(to->guest_name), from->guest_name);
 	to->is_static = from->is_static;
 	to->via = from->via;
@@ -113,9 +117,11 @@ static bool publication_equal(const struct publication *a, const struct publicat
 {
 	return a->proto == b->proto && endpoint_equal(&a->host, &b->host) &&
 	       strcmp(a->host_socket, b->host_socket) == 0 && a->has_also == b->has_also &&
-	       endpoint_equal(&a->guest, &b->guest) && strcmp(a->guest_name, b->guest_name) == 0 &&
-	       a->is_static == b->is_static && a->via == b->via &&
-	       a->rule_origin == b->rule_origin && a->rule_index == b->rule_index;
+	       endpoint_equal(&a->guest, &b->guest) &&
+	       strcmp(a->guest_socket, b->guest_socket) == 0 &&
+	       strcmp(a->guest_name, b->guest_name) == 0 && a->is_static == b->is_static &&
+	       a->via == b->via && a->rule_origin == b->rule_origin &&
+	       a->rule_index == b->rule_index;
 }
 
 static struct list *bucket_of(struct source *s, const struct publication *p)

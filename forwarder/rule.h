@@ -27,6 +27,7 @@ enum rule_via {
 	RULE_VIA_SSH,
 	RULE_VIA_GRPC,
 	RULE_VIA_DIRECT, /* through the virtual NIC */
+	RULE_VIA_NETNS,	 /* sockets made in the guest, which is a namespace */
 	RULE_VIA_AUTO,	 /* the fastest that reaches the listener */
 	RULE_VIA_NONE,	 /* not forwarded */
 };
@@ -102,6 +103,10 @@ struct rule rule_from_forward(const struct forward_spec *spec, unsigned int inde
 /* The rule that switches a whole protocol off: an ignore of every port, with
  * none but such rules before it. NULL: there is none. */
 const struct rule *rule_find_switch_off(const struct rule_set *set, enum forward_proto proto);
+
+/* The way that a rule's forwards take. */
+enum rule_via rule_via_of(const struct rule_set *set, const struct rule *rule,
+			  enum forward_proto proto);
 
 struct rule_decision rule_decide(const struct rule_set *set, const struct rule_listener *listener);
 

@@ -32,6 +32,9 @@ START_TIMEOUT = 20  # seconds for netfwd to be ready, or to give up
 BOOT_TIMEOUT = 120  # seconds for a guest to come up, emulated on a busy machine
 STOP_TIMEOUT = 20
 
+# ./dev soak: the numbers and waits that take long, every one of them
+SOAK = os.environ.get("NETFWD_SOAK") == "1"
+
 logs = []  # (title, path) of every log that explains a failed test
 work = None  # this program's directory of sockets and logs; made by main()
 serial = itertools.count(1)

@@ -29,7 +29,7 @@ STALL_MEMORY_MAX = 16 * 1024  # KiB, of which one connection may take its window
 class GuestChecks:
     bulk = 100 * MEGA
     sequence = 10_000
-    crowd = 1000
+    crowd = 1_000
 
     @classmethod
     def start_server(cls):

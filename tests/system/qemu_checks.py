@@ -7,6 +7,10 @@ from guest_checks import GUEST_PORT, MEGA, GuestChecks
 
 class QemuChecks(GuestChecks):
     link = None  # "stream", "dgram" or "vhost-user"
+    if not harness.SOAK:  # an emulated processor takes minutes for the numbers of guest_checks
+        bulk = 24 * MEGA  # more than all buffers on the way
+        sequence = 1_000
+        crowd = 200
 
     @classmethod
     def setUpClass(cls):

@@ -7,7 +7,6 @@
 #   peer server ── 127.0.0.1, [::1]:S ───┘  guest's    └─ 192.168.5.2:S, [fd00:c0a8:5::2]:S
 #                                           memory
 """Guests that share their memory with netfwd --vhost-user."""
-import os
 import unittest
 
 import paths  # noqa: F401
@@ -20,7 +19,7 @@ from qemu_checks import QemuChecks
 OFFLOADS = ("rx-checksumming: on", "tx-checksum-ip-generic: on", "tx-tcp-segmentation: on",
             "tx-tcp6-segmentation: on")
 
-# Left out unless asked for: of the stack, which other guests test (and a thousand processes are
+# For ./dev soak: of the stack, which other guests test (and a thousand processes are
 # slow in User-Mode Linux), or done with the other guest as well.
 LONG = ("UmlGuestVhostUser.test_concurrent_connections",
         "UmlGuestVhostUser.test_gateway_answers_ping",
@@ -36,8 +35,8 @@ class VhostUserChecks:
 
     def setUp(self):
         name = f"{type(self).__name__}.{self._testMethodName}"
-        if name in LONG and not os.environ.get("NETFWD_LONG_TESTS"):
-            self.skipTest("takes long; set NETFWD_LONG_TESTS=1")
+        if name in LONG and not harness.SOAK:
+            self.skipTest("takes long: ./dev soak")
 
     def configure(self):
         """As the guest's init has done, for a device that is new."""
