@@ -223,33 +223,6 @@ static void a_second_front_end_is_disconnected(void **state)
 	assert_true(f->probe.is_up);
 }
 
-static void features_and_configuration_are_told(void **state)
-{
-	struct fixture *f = *state;
-	struct {
-		uint32_t offset, size, flags;
-		uint8_t bytes[12];
-	} space = { 0, 12, 0, { 0 } };
-	uint64_t features = 0;
-
-	front_end_send(&f->fe, VHOST_GET_FEATURES, NULL, 0, -1);
-	settle(f);
-	assert_int_equal(front_end_receive(&f->fe, &features, sizeof(features)), 8);
-	assert_int_equal(features & OFFLOADS, OFFLOADS);
-	front_end_send(&f->fe, VHOST_GET_CONFIG, &space, sizeof(space), -1);
-	settle(f);
-	assert_int_equal(front_end_receive(&f->fe, &space, sizeof(space)), sizeof(space));
-	assert_memory_equal(space.bytes, config.mac.b, 6);
-	assert_int_equal(space.bytes[6], 1); /* link up */
-	assert_int_equal(space.bytes[10] | space.bytes[11] << 8, MTU);
-	/* past the end there is nothing */
-	space.offset = 8;
-	front_end_send(&f->fe, VHOST_GET_CONFIG, &space, sizeof(space), -1);
-	settle(f);
-	assert_int_equal(front_end_receive(&f->fe, &space, sizeof(space)), 0);
-	assert_true(f->fe.fd >= 0);
-}
-
 static void a_queue_stopped_and_set_up_again_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -310,7 +283,7 @@ static void frames_of_the_guest_arrive_and_their_buffers_come_back(void **state)
 static void a_frame_in_many_pieces_arrives(void **state)
 {
 	struct fixture *f = *state;
-	size_t piece = 500, len = 200 * piece - VNET, table = 1U << 20;
+	size_t piece, len, table = 1U << 20;
 
 	/* more pieces than a frame has references, through an indirect table of the
 	 * largest size, and so few that it has enough */
@@ -549,97 +522,6 @@ static void a_buffer_that_is_broken_is_found_in_a_send(void **state)
 	assert_false(f->probe.is_up);
 }
 
-/* What is acknowledged with an error, and the connection goes on. */
-static void assert_refused(struct fixture *f, enum vhost_request request, const void *payload,
-			   size_t size)
-{
-	uint64_t answer = 0;
-
-	front_end_send_ack(&f->fe, request, payload, size, -1);
-	settle(f);
-	assert_int_equal(front_end_receive(&f->fe, &answer, sizeof(answer)), sizeof(answer));
-	assert_int_not_equal(answer, 0);
-}
-
-static void messages_that_ask_too_much_are_refused(void **state)
-{
-	struct fixture *f = *state;
-	const uint64_t too_many = UINT64_MAX;
-	const uint32_t no_queue[2] = { 2, 64 }, bad_size[2] = { 0, 3 }, zero[10] = { 0 };
-	const uint32_t logged[10] = { 0, 1 };
-
-	front_end_negotiate(&f->fe);
-	settle(f);
-	assert_refused(f, VHOST_SET_FEATURES, &too_many, 8);
-	assert_refused(f, VHOST_SET_PROTOCOL_FEATURES, &too_many, 8);
-	assert_refused(f, VHOST_SET_VRING_NUM, no_queue, 8);
-	assert_refused(f, VHOST_SET_VRING_NUM, bad_size, 8);
-	assert_refused(f, VHOST_SET_VRING_NUM, bad_size, 4);
-	assert_refused(f, VHOST_SET_VRING_ADDR, no_queue, 8);
-	assert_refused(f, VHOST_SET_VRING_ADDR, logged, 40);
-	assert_refused(f, VHOST_SET_VRING_ENABLE, no_queue, 8);
-	assert_refused(f, VHOST_SET_VRING_KICK, zero, 8); /* without descriptor */
-	assert_refused(f, VHOST_SET_VRING_CALL, zero, 8);
-	assert_refused(f, VHOST_SET_MEM_TABLE, zero, 8);
-	assert_refused(f, VHOST_SET_MEM_TABLE, zero, 4);
-	assert_refused(f, VHOST_SET_BACKEND_REQ_FD, zero, 0);
-	assert_refused(f, (enum vhost_request)99, zero, 8);
-
-	start(f, PLAIN); /* no harm was done */
-}
-
-static void a_ring_outside_the_memory_is_refused(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t answer = 0;
-	struct {
-		uint32_t index, flags;
-		uint64_t desc, used, avail, log;
-	} addr = { 0, 0, 16, 16, 16, 0 };
-
-	start(f, PLAIN);
-	front_end_send_ack(&f->fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1);
-	settle(f);
-	assert_int_equal(front_end_receive(&f->fe, &answer, sizeof(answer)), sizeof(answer));
-	assert_int_equal(answer, EINVAL);
-	assert_false(f->probe.is_up);
-}
-
-static void a_front_end_that_is_none_is_disconnected(void **state)
-{
-	static const uint32_t bad[][3] = {
-		{ VHOST_GET_FEATURES, 2, 0 },			  /* version */
-		{ VHOST_GET_FEATURES, 1 | VHOST_FLAG_REPLY, 0 },  /* an answer */
-		{ VHOST_GET_FEATURES, 1, VHOST_MAX_PAYLOAD + 1 }, /* size */
-		{ 0xffffffff, 1, 0 },				  /* unknown */
-	};
-	struct fixture *f = *state;
-	uint8_t byte;
-
-	for (unsigned int i = 0; i < 4; i++) {
-		assert_int_equal(send(f->fe.fd, bad[i], sizeof(bad[i]), 0), sizeof(bad[i]));
-		settle(f);
-		assert_int_equal(recv(f->fe.fd, &byte, 1, MSG_DONTWAIT), 0);
-		close(f->fe.fd);
-		f->fe.fd = connect_to(f->path);
-	}
-	start(f, PLAIN);
-}
-
-static void a_message_in_pieces_is_one(void **state)
-{
-	const uint32_t message[5] = { VHOST_SET_FEATURES, 1 | VHOST_FLAG_NEED_REPLY, 8, 0, 0 };
-	struct fixture *f = *state;
-	uint64_t answer = 1;
-
-	for (unsigned int i = 0; i < sizeof(message); i++) {
-		assert_int_equal(send(f->fe.fd, (const uint8_t *)message + i, 1, 0), 1);
-		settle(f);
-	}
-	assert_int_equal(front_end_receive(&f->fe, &answer, sizeof(answer)), sizeof(answer));
-	assert_int_equal(answer, 0);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -647,7 +529,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_guest_comes_up_in_qemus_order_and_in_umls),
 		TEST(a_second_front_end_is_disconnected),
-		TEST(features_and_configuration_are_told),
 		TEST(a_queue_stopped_and_set_up_again_goes_on),
 		TEST(a_new_memory_table_under_running_queues),
 		TEST(frames_of_the_guest_arrive_and_their_buffers_come_back),
@@ -662,10 +543,6 @@ int main(void)
 		TEST(the_link_can_what_the_driver_has_agreed_to),
 		TEST(a_broken_queue_costs_the_device_until_it_is_set_up_again),
 		TEST(a_buffer_that_is_broken_is_found_in_a_send),
-		TEST(messages_that_ask_too_much_are_refused),
-		TEST(a_ring_outside_the_memory_is_refused),
-		TEST(a_front_end_that_is_none_is_disconnected),
-		TEST(a_message_in_pieces_is_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
