@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "forwarder/app_control.h"
+#include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
@@ -21,6 +22,7 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
@@ -193,17 +195,27 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
-/* A way is a line here. */
+static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
+{
+	if (r == 0)
+		ways_add(app->ways, kind, tunnel);
+	return r;
+}
+
+/* The guest's link is there. */
 static int set_up_ways(struct app *app)
 {
-	bool is_namespace = app->options.link == OPTIONS_LINK_NETNS;
-	struct tunnel *tunnel;
-	int r = ways_new(app->loop, &app->ways);
+	const struct options *o = &app->options;
+	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
+	struct tunnel *tunnel = NULL;
+	int r;
 
-	if (r == 0)
-		r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
-	if (r == 0)
-		ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
+	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
+	if (r == 0 && is_namespace) {
+		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
+		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+	}
 	return r;
 }
 
@@ -217,10 +229,8 @@ static int set_up_base(struct app *app)
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
 	if (r == 0)
-		r = set_up_ways(app);
+		r = ways_new(app->loop, &app->ways);
 	policy.ways = app->ways;
-	if (r == 0)
-		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
 	if (r == 0)
 		r = policy_new(app->loop, &policy, &app->policy);
 	if (r < 0)
@@ -237,14 +247,12 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (link_result < 0 || set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		if (forwards_add(app->forwards, &o->forwards[i]) < 0)
-			result = -1;
-	}
+	if (forwards_new(o, &app->config, &app->forwards) < 0 || forwards_check(app->forwards) < 0)
+		result = -1;
 	return result;
 }
 
@@ -263,6 +271,15 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 	free(listeners);
 }
 
+static void on_reloaded(void *arg)
+{
+	struct app *app = arg;
+
+	if (app->watch)
+		port_watch_netns_set_ephemeral_udp(app->watch,
+						   policy_wants_client_ports(app->policy));
+}
+
 /* A namespace's ports are followed when there are rules for them. */
 static int start_watch(struct app *app)
 {
@@ -272,9 +289,18 @@ static int start_watch(struct app *app)
 		.arg = app,
 	};
 
+	uint16_t first, last;
+	int r;
+
 	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
 		return 0;
-	return port_watch_netns_new(app->loop, &config, &app->watch);
+	r = port_watch_netns_new(app->loop, &config, &app->watch);
+	if (r < 0)
+		return r;
+	port_watch_netns_ephemeral(app->watch, &first, &last);
+	policy_set_client_ports(app->policy, first, last);
+	on_reloaded(app);
+	return 0;
 }
 
 static int start_control(struct app *app)
@@ -282,7 +308,10 @@ static int start_control(struct app *app)
 	const struct app_control_setup setup = {
 		.stack = app->stack,
 		.policy = app->policy,
+		.ways = app->ways,
 		.options = &app->options,
+		.reloaded = on_reloaded,
+		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -290,10 +319,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_start(app->forwards);
+	int r = start_control(app);
 
+	if (app->options.config)
+		config_env_make_socket_dir(app->options.config);
 	if (r == 0)
-		r = start_control(app);
+		r = forwards_publish(app->forwards, policy_publisher(app->policy));
 	if (r == 0)
 		r = policy_start(app->policy);
 	if (r == 0)

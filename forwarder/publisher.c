@@ -108,6 +108,7 @@ static void publication_copy(struct publication *to, const struct publication *f
 	}
 	copy_text(to->guest_name, sizeof(to->guest_name), from->guest_name);
 	to->is_static = from->is_static;
+	to->keeps_port = from->keeps_port;
 	to->via = from->via;
 	to->rule_origin = from->rule_origin;
 	to->rule_index = from->rule_index;
@@ -120,8 +121,8 @@ static bool publication_equal(const struct publication *a, const struct publicat
 	       endpoint_equal(&a->guest, &b->guest) &&
 	       strcmp(a->guest_socket, b->guest_socket) == 0 &&
 	       strcmp(a->guest_name, b->guest_name) == 0 && a->is_static == b->is_static &&
-	       a->via == b->via && a->rule_origin == b->rule_origin &&
-	       a->rule_index == b->rule_index;
+	       a->keeps_port == b->keeps_port && a->via == b->via &&
+	       a->rule_origin == b->rule_origin && a->rule_index == b->rule_index;
 }
 
 static struct list *bucket_of(struct source *s, const struct publication *p)

@@ -226,6 +226,33 @@ enum rule_via ways_now(const struct ways *ways, const struct way_request *reques
 	return c.n > 0 ? c.kinds[0] : RULE_VIA_NONE;
 }
 
+static bool can_listen(const struct tunnel *t, enum forward_proto proto)
+{
+	return t && (proto == FORWARD_TCP ? !!t->ops->listen : !!t->ops->bind_udp);
+}
+
+struct tunnel *ways_listener(const struct ways *ways, enum rule_via via, enum forward_proto proto,
+			     const char **why)
+{
+	struct choice c = { .n = 0 };
+	bool is_any = via == RULE_VIA_AUTO || via == RULE_VIA_DEFAULT;
+
+	for (unsigned int i = 0; i < N_WAYS; i++) {
+		if ((is_any || via == by_speed[i]) &&
+		    can_listen(ways->all[by_speed[i]].tunnel, proto))
+			insert(ways, &c, by_speed[i]);
+	}
+	if (c.n > 0)
+		return ways->all[c.kinds[0]].tunnel;
+	if (!is_any && !ways->all[via].tunnel)
+		*why = missing(via);
+	else if (proto == FORWARD_UDP)
+		*why = "no way into the guest can take UDP from there";
+	else
+		*why = "no way into the guest can listen there";
+	return NULL;
+}
+
 /* --- connections --------------------------------------------------------- */
 
 static int try_way(void *arg, unsigned int kind, const struct tunnel_place *guest,

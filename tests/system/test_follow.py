@@ -24,9 +24,7 @@ PORT = 8080  # below those that the kernel gives to clients; this network is the
 SAMPLES = 25
 POLL = 0.002
 
-CONFIG = """\
-portForwardTypes: {any: direct}
-"""
+CONFIG = "{}\n"  # a namespace's ports need no configuration
 
 
 class Inside:
@@ -136,7 +134,7 @@ class Follow(unittest.TestCase):
         self.config_path.write_text(self.config)
         self.netfwd = harness.Netfwd.start(f"--config={self.config_path}",
                                            f"--netns={self.guest.name}", "-v")
-        self.addCleanup(self.netfwd.stop)
+        self.addCleanup(lambda: self.netfwd.stop())
         self.port = PORT
 
     def listen(self, address="0.0.0.0", port=None, kind=socket.SOCK_STREAM):
@@ -170,6 +168,60 @@ class Follow(unittest.TestCase):
                     self.pair(listener, host).check()
                 listener.close()
                 wait_refused(self.port)
+
+    def test_what_listens_on_the_guests_loopback_is_reached(self):
+        for address in ("127.0.0.1", "::1"):
+            with self.subTest(address):
+                listener = self.listen(address)
+                wait_reachable(self.port)
+                self.pair(listener).check()
+                listener.close()
+                wait_refused(self.port)
+
+    def test_a_listener_that_moves_keeps_its_port_and_connections(self):
+        first = self.listen("127.0.0.1")
+        wait_reachable(self.port)
+        pair = self.pair(first)
+        first.close()
+        second = self.listen("0.0.0.0")
+        self.pair_eventually(second).check()
+        pair.check()
+        self.assertNotIn("stopping ", self.netfwd.log())
+        second.close()
+        wait_refused(self.port)
+
+    def follow_another_guest(self, config):
+        guest = harness.NamespaceGuest("other")
+        self.addCleanup(guest.remove)
+        inside = Inside(guest)
+        self.addCleanup(inside.close)
+        path = pathlib.Path(harness.new_path("yaml"))
+        path.write_text(config)
+        netfwd = harness.Netfwd.start(f"--config={path}", f"--netns={guest.name}", "-v",
+                                      f"--control={harness.new_path('sock')}")
+        self.addCleanup(netfwd.stop)
+        listener = inside.listen("0.0.0.0", self.port)
+        self.addCleanup(listener.close)
+        return netfwd, listener
+
+    def test_of_two_guests_the_first_keeps_the_port_and_the_second_is_told(self):
+        first = self.listen()
+        wait_reachable(self.port)
+        netfwd, second = self.follow_another_guest("{}")
+        netfwd.wait_log("failed protocol=tcp", PATIENCE)
+        self.assertIn("in use by netfwd", netfwd.log())
+        self.pair(first).check()
+        first.close()
+        netfwd.wait_log("recovered protocol=tcp", PATIENCE)
+        self.pair_eventually(second).check()
+
+    def test_by_option_the_second_guest_gets_the_next_free_port(self):
+        self.listen()
+        wait_reachable(self.port)
+        netfwd, second = self.follow_another_guest("autoCorrect: true")
+        netfwd.wait_log(f"forwarding protocol=tcp host=127.0.0.1:{self.port + 1}", PATIENCE)
+        self.port += 1
+        self.pair_eventually(second).check()
 
     def first_sender(self, client, server):
         """Sends until something arrives: the first datagram may be lost to ARP."""
@@ -252,6 +304,16 @@ class Follow(unittest.TestCase):
         self.listen()
         wait_reachable(self.port)  # by then it has looked
         self.assertNotIn("protocol=udp", self.netfwd.log())
+
+    def test_udp_ports_of_clients_are_published_when_a_rule_names_them(self):
+        self.config_path.write_text("portForwards: [{guestPort: 40001}]")
+        self.netfwd.stop()
+        self.netfwd = harness.Netfwd.start(f"--config={self.config_path}",
+                                           f"--netns={self.guest.name}", "-v")
+        self.listen(port=40000, kind=socket.SOCK_DGRAM)
+        self.listen(port=40001, kind=socket.SOCK_DGRAM)
+        self.netfwd.wait_log("forwarding protocol=udp host=127.0.0.1:40001", PATIENCE)
+        self.assertNotIn(":40000", self.netfwd.log())
 
     def test_watching_costs_little(self):
         def seconds():
