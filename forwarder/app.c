@@ -16,6 +16,7 @@
 #include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
+#include "forwarder/guest_vsock.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
 #include "forwarder/port_watch_netns.h"
@@ -37,6 +38,7 @@ struct app {
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct guest_vsock *vsock; /* NULL: the guest has none */
 	struct ways *ways;
 	struct forwards *forwards;
 	struct policy *policy;
@@ -247,6 +249,8 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
+	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
+		result = -1;
 	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
@@ -367,6 +371,7 @@ static void tear_down(struct app *app)
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
+	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);

@@ -29,6 +29,8 @@ enum options_link {
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
+#define OPTIONS_CID_DEFAULT 3
+#define OPTIONS_CID_MAX (UINT32_MAX - 1)
 
 struct config;
 
@@ -40,6 +42,12 @@ struct options {
 	const char *netns;
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
+
+	/* The guest's vsock: a socket for its device (NULL: the kernel has it), its
+	 * CID (0: it has no vsock, or 3 with vsock_path), and where other programs
+	 * find it (NULL: nowhere). */
+	const char *vsock_path, *vsock_uds;
+	uint32_t vsock_cid;
 
 	const char *config_path;     /* NULL: no file */
 	const struct config *config; /* NULL, or what options_merge() took in */

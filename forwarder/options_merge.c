@@ -22,6 +22,12 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	}
 	if (o->link == OPTIONS_LINK_NETNS && !o->is_ifname_given && guest->ifname)
 		o->ifname = guest->ifname;
+	if (!o->vsock_path)
+		o->vsock_path = guest->vsock;
+	if (!o->vsock_cid)
+		o->vsock_cid = (uint32_t)guest->vsock_cid;
+	if (!o->vsock_uds)
+		o->vsock_uds = guest->vsock_uds;
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -51,6 +57,12 @@ int options_merge(struct options *options, const struct config *config,
 		  char error[static OPTIONS_ERROR_SIZE])
 {
 	merge_guest(options, &config->guest);
+	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "--vsock-uds offers the guest's vsock to other programs; "
+			       "give --vsock or guest.vsock too, or a CID");
+		return -EINVAL;
+	}
 	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,
 			       "--ifname names the interface of a guest that is a namespace; "

@@ -319,6 +319,10 @@ int vsock_hybrid_new(struct loop *loop, struct vsock *vsock, const char *path,
 		r = watch_new(loop, h->socket.fd, on_connection, h, &h->watch);
 	if (r == 0)
 		r = vsock_listen(vsock, &h->listener);
+	if (r == -EOPNOTSUPP) {
+		log_info("%s: the kernel serves what the guest connects to", path);
+		r = 0;
+	}
 	if (r < 0) {
 		vsock_hybrid_free(h);
 		return r;

@@ -14,7 +14,8 @@ struct vsock;
 struct vsock_hybrid;
 
 /* Listens on path; errors as of unix_socket_listen(), or -EADDRINUSE when another
- * one serves the guest's calls. The vsock stays the caller's. */
+ * one serves the guest's calls. A vsock that cannot have a listener for all ports
+ * has no way from the guest. It stays the caller's. */
 int vsock_hybrid_new(struct loop *loop, struct vsock *vsock, const char *path,
 		     struct vsock_hybrid **out);
 void vsock_hybrid_free(struct vsock_hybrid *hybrid); /* ends its connections; accepts NULL */
