@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* Shared by backend.c, which takes messages, and vring.c, which runs queues. */
-#include "netstack/vhost_user/backend.h"
+#include <stdbool.h>
 
+#include "netstack/vhost_user/device.h"
+#include "netstack/vhost_user/virtqueue.h"
+
+struct loop;
 struct watch;
 
 /* One queue, in all states between unknown and running. */

@@ -4,6 +4,7 @@
 
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
+#include "netstack/vhost_user/backend.h"
 #include "netstack/vhost_user/internal.h"
 
 static unsigned int index_of(const struct vring *v)

@@ -7,18 +7,10 @@
  * reader takes them at once; bytes to the guest are read into its buffers. */
 #include <stdint.h>
 
+#include "netstack/vsock/counters.h"
 #include "netstack/vsock/vsock.h"
 
 struct loop;
-
-struct vsock_counters {
-	uint64_t connections;	 /* in being */
-	uint64_t too_many;	 /* refused, because there were so many */
-	uint64_t bad_packets;	 /* shorter than they say, or of no known kind */
-	uint64_t bad_addresses;	 /* of a CID that is not the guest's, or not ours */
-	uint64_t over_credit;	 /* more than was allowed: the connection is reset */
-	uint64_t resets_dropped; /* no room to tell that there is no such connection */
-};
 
 /* Listens on a UNIX socket, as link_stream_listen() does; the guest's CID is 3 or
  * above (-EINVAL). */

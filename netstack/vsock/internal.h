@@ -11,8 +11,9 @@
 #include "netstack/byte_queue.h"
 #include "netstack/stream.h"
 #include "netstack/vhost_user/server.h"
-#include "netstack/vsock/device.h"
+#include "netstack/vsock/counters.h"
 #include "netstack/vsock/packet.h"
+#include "netstack/vsock/vsock.h"
 
 #define VSOCK_BUCKETS 256U
 #define VSOCK_MAX_CONNECTIONS 8192U
