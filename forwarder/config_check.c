@@ -49,6 +49,15 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);
+	check_socket("guest.vsock", g->vsock, problems);
+	check_socket("guest.vsockUds", g->vsock_uds, problems);
+	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
+		problems_error(problems, "guest.vsockCid", "must be 3 to %u, but is %lld",
+			       UINT32_MAX - 1, (long long)g->vsock_cid);
+	if (g->vsock_uds && !g->vsock && !g->vsock_cid)
+		problems_error(problems, "guest.vsockUds",
+			       "offers the guest's vsock to other programs; "
+			       "give guest.vsock or guest.vsockCid too");
 	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
 			       "must have at most one of stream, dgram, vhostUser and netns: "
