@@ -9,9 +9,6 @@
 #include "forwarder/network_spec.h"
 #include "forwarder/shared_options.h"
 
-/* 0 to 2 are no guests: vsock(7). */
-#define CID_FIRST 3
-
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
 static void check_range(const char *field, long value, long max, struct problems *problems)
@@ -122,15 +119,8 @@ static void check_ssh(const struct config_ssh *s, struct problems *problems)
 	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
 }
 
-/* Who is at the other end. */
-static void check_agent_peer(const struct config_agent *a, struct problems *problems)
+static void check_agent_token(const struct config_agent *a, struct problems *problems)
 {
-	if (a->transport == CONFIG_AGENT_VSOCK && a->cid < CID_FIRST)
-		problems_error(
-			problems, "agent.cid",
-			"must be the guest's CID, 3 or above, when agent.transport is vsock");
-	if (a->transport != CONFIG_AGENT_VSOCK && a->cid != 0)
-		problems_error(problems, "agent.cid", "needs agent.transport to be vsock");
 	if (a->transport == CONFIG_AGENT_TCP && !a->token_file)
 		problems_error(problems, "agent.tokenFile",
 			       "must be set when agent.transport is tcp");
@@ -154,7 +144,7 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
-	check_agent_peer(a, problems);
+	check_agent_token(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */

@@ -120,17 +120,24 @@ class QemuNic(Nic, unittest.TestCase):
     pass
 
 
-class UserModeLinux(Nic, unittest.TestCase):
+class UserModeLinux(AgentChecks):
     """A kernel at the machine's own speed, though one without tracepoints."""
 
     @classmethod
     def setUpClass(cls):
-        path = harness.new_path("sock")
-        cls.netfwd = harness.Netfwd.start(f"--vhost-user={path}", cls.configure(), "-v")
+        nic, vsock = harness.new_path("nic"), harness.new_path("vsock")
+        cls.netfwd = harness.Netfwd.start(f"--vhost-user={nic}", f"--vsock={vsock}",
+                                          cls.configure(), "-v")
         cls.addClassCleanup(lambda: cls.netfwd.stop())
-        cls.guest = harness.UmlGuest((path, harness.UmlGuest.NET))
+        cls.guest = harness.UmlGuest((nic, harness.UmlGuest.NET), (vsock, harness.UmlGuest.VSOCK))
         cls.addClassCleanup(cls.guest.kill)
 
+
+class UmlVsock(UserModeLinux, unittest.TestCase):
+    agent = "{{transport: vsock}}"
+
+
+class UmlNic(Nic, UserModeLinux, unittest.TestCase):
     def test_listeners_come_and_go(self):
         """A server that listens for 0.4 seconds, again and again."""
         port = PORT + 2
