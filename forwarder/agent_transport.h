@@ -16,7 +16,7 @@ struct vsock;
 
 struct agent_transport_setup {
 	const struct config_agent *config; /* outlives the transport */
-	struct vsock *vsock; /* the guest's, for that transport */
+	struct vsock *vsock;		   /* the guest's, for that transport */
 	/* For TCP: by which way, and where the guest is. */
 	struct stack *stack;
 	struct ipaddr guest;
