@@ -18,6 +18,7 @@
 #include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
+#include "forwarder/guest_vsock.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
 #include "forwarder/port_watch.h"
@@ -44,6 +45,7 @@ struct app {
 	struct loop *loop;
 	struct stack *stack;
 	struct shared_links *shared_links; /* NULL: a single guest */
+	struct guest_vsock *vsock;	   /* NULL: the guest has none */
 	struct ways *ways;
 	struct agent_link *agent; /* NULL: there is none */
 	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
@@ -227,6 +229,12 @@ static int choose_shared_socket(struct app *app)
 								     .where = app->user_socket,
 								     .fd = -1 };
 	}
+	/* what QEMU is told: only of the socket that takes any guest */
+	o->link_path = NULL;
+	for (unsigned int i = 0; i < o->n_links && !o->link_path; i++) {
+		if (o->links[i].link == OPTIONS_LINK_STREAM)
+			o->link_path = o->links[i].where;
+	}
 	return r;
 }
 
@@ -237,7 +245,6 @@ static int set_up_shared(struct app *app)
 		.options = &app->options,
 		.network = &app->config,
 	};
-
 	int r = choose_shared_socket(app);
 
 	return r < 0 ? r : shared_links_new(app->loop, &setup, &app->shared_links);
@@ -333,6 +340,7 @@ static int set_up_agent(struct app *app)
 	const struct agent_link_setup setup = {
 		.transport = {
 			.config = agent_of(&app->options),
+			.vsock = guest_vsock_of(app->vsock),
 			.stack = app->stack,
 			.guest = app->config.guest4,
 			.serial_fd = app->agent_fd,
@@ -408,6 +416,8 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
+	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
+		result = -1;
 	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
@@ -518,6 +528,7 @@ static void tear_down(struct app *app)
 	forwards_free(app->forwards);
 	ways_free(app->ways);
 	agent_link_free(app->agent);
+	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);

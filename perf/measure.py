@@ -26,7 +26,10 @@ class Path:
     interface all bytes must pass (through_nic) or none may (not).
     """
     connection: str             # "out": the guest connects; "in": the host
-                                # does; "any": there is no guest
+                                # does, to a forwarded port; "ip": the host,
+                                # to the guest's address; "guests": another
+                                # guest does, in the host's place; "any":
+                                # there is no guest
     address: str                # what the client connects to
     port: int
     client: tuple = ()
@@ -124,7 +127,8 @@ def server(path):
 
 def is_reverse(connection, direction):
     """iperf3's client sends unless told otherwise (-R)."""
-    sender = "host-to-guest" if connection == "in" else "guest-to-host"
+    inwards = connection in ("in", "ip", "guests")
+    sender = "host-to-guest" if inwards else "guest-to-host"
     return direction != sender
 
 

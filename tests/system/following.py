@@ -110,7 +110,8 @@ class Pair:
 def pair_eventually(listener, port, host="127.0.0.1"):
     """A client that comes before netfwd has seen a change is reset."""
     listener.settimeout(0.5)
-    for _ in range(2 * PATIENCE):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         with contextlib.suppress(ConnectionError, TimeoutError):
             return Pair(listener, port, host)
         time.sleep(POLL)

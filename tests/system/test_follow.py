@@ -85,7 +85,7 @@ class Follow(unittest.TestCase):
         pair = self.pair(first)
         first.close()
         second = self.listen("0.0.0.0")
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
         pair.check()
         self.assertNotIn("stopping ", self.netfwd.log())
         second.close()
@@ -114,7 +114,7 @@ class Follow(unittest.TestCase):
         self.pair(first).check()
         first.close()
         netfwd.wait_log("recovered protocol=tcp", PATIENCE)
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
 
     def test_by_option_the_second_guest_gets_the_next_free_port(self):
         self.listen()
@@ -122,7 +122,7 @@ class Follow(unittest.TestCase):
         netfwd, second = self.follow_another_guest("autoCorrect: true")
         netfwd.wait_log(f"forwarding protocol=tcp host=127.0.0.1:{self.port + 1}", PATIENCE)
         self.port += 1
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
 
     def first_sender(self, client, server):
         """Sends until something arrives: the first datagram may be lost to ARP."""
