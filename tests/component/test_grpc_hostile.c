@@ -536,6 +536,39 @@ static void dial_answered_wrongly_breaks_that_stream_only(void **state)
 	assert_up(t);
 }
 
+/* The agent reads nothing, so most of the calls are still here when they are
+ * called off. */
+static void calls_that_were_reset_before_they_were_sent_are_gone(void **state)
+{
+	enum { N = 14000 };
+	static struct stream *streams[N];
+	struct fixture *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+
+	answer_hello(t);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[i]), 0);
+	fake_loop_settle(t->loop);
+	for (int i = 0; i < N; i++)
+		streams[i]->ops->reset(streams[i]);
+	fake_loop_settle(t->loop);
+	assert_up(t);
+	for (int quiet = 0; quiet < 10; quiet++) { /* now it reads, and goes on */
+		size_t before = t->n_heard;
+
+		hear(t);
+		fake_loop_settle(t->loop);
+		quiet = t->n_heard > before ? 0 : quiet;
+	}
+	assert_true(t->n_heard > 100000);
+	assert_up(t);
+	assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[0]), 0);
+	flush(t);
+	streams[0]->ops->reset(streams[0]);
+	assert_int_equal(t->n_connects, 1);
+}
+
 #define HOST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define AGENT(test) cmocka_unit_test_setup_teardown(test, setup_client, teardown)
 
@@ -560,6 +593,7 @@ int main(void)
 		AGENT(agent_without_our_features_is_used_as_limas),
 		AGENT(bad_event_ends_the_connection_and_removes_nothing),
 		AGENT(events_that_end_are_asked_for_again),
+		AGENT(calls_that_were_reset_before_they_were_sent_are_gone),
 		AGENT(dial_answered_wrongly_breaks_that_stream_only),
 	};
 
