@@ -536,6 +536,89 @@ static void dial_answered_wrongly_breaks_that_stream_only(void **state)
 	assert_up(t);
 }
 
+/* The agent reads nothing, so most of the calls are still here when they are
+ * called off. */
+static void calls_that_were_reset_before_they_were_sent_are_gone(void **state)
+{
+	enum { N = 14000 };
+	static struct stream *streams[N];
+	struct fixture *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+
+	answer_hello(t);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[i]), 0);
+	fake_loop_settle(t->loop);
+	for (int i = 0; i < N; i++)
+		streams[i]->ops->reset(streams[i]);
+	fake_loop_settle(t->loop);
+	assert_up(t);
+	for (int quiet = 0; quiet < 10; quiet++) { /* now it reads, and goes on */
+		size_t before = t->n_heard;
+
+		hear(t);
+		fake_loop_settle(t->loop);
+		quiet = t->n_heard > before ? 0 : quiet;
+	}
+	assert_true(t->n_heard > 100000);
+	assert_up(t);
+	assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[0]), 0);
+	flush(t);
+	streams[0]->ops->reset(streams[0]);
+	assert_int_equal(t->n_connects, 1);
+}
+
+static void count_ready(void *arg)
+{
+	unsigned int *n = arg;
+
+	(*n)++;
+}
+
+/* Nothing but the transport's own room brings the writer on. */
+static void writer_goes_on_when_the_agent_reads_again(void **state)
+{
+	/* large windows, and frames of 256 KiB */
+	static const uint8_t window[] = { 0, 4, 0x7f, 0xff, 0xff, 0xff, 0, 5, 0, 4, 0, 0 };
+	static uint8_t block[100000];
+	struct iovec iov = { block, sizeof(block) };
+	struct fixture *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+	struct stream *s;
+	unsigned int n_ready = 0;
+	size_t sent = 0;
+	ssize_t n;
+
+	h2_frame(&t->out, &(struct h2_frame){ H2_SETTINGS, 0, 0, window, sizeof(window) });
+	h2_frame(&t->out, &(struct h2_frame){ H2_WINDOW_UPDATE, 0, 0, "\x40\0\0\0", 4 });
+	answer_hello(t);
+	assert_int_equal(tunnel->ops->dial(tunnel, &place, &s), 0);
+	fake_loop_settle(t->loop);
+	h2_response(&t->out, 5);
+	h2_message(&t->out, 5, "\x1a\x00", 2);
+	flush(t);
+	stream_set_ready(s, count_ready, &n_ready);
+	s->ops->want(s, STREAM_WRITE);
+	for (int round = 0; round < 20; round++) {
+		while ((n = s->ops->write(s, &iov, 1)) > 0)
+			sent += (size_t)n;
+		assert_int_equal(n, -EAGAIN);
+		fake_loop_settle(t->loop);
+		n_ready = 0;
+		while (n_ready == 0) { /* the peer reads, and says nothing */
+			size_t before = t->n_heard;
+
+			hear(t);
+			fake_loop_settle(t->loop);
+			assert_true(t->n_heard > before || n_ready);
+		}
+	}
+	assert_true(sent > 2000000);
+	s->ops->reset(s);
+}
+
 #define HOST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define AGENT(test) cmocka_unit_test_setup_teardown(test, setup_client, teardown)
 
@@ -560,6 +643,8 @@ int main(void)
 		AGENT(agent_without_our_features_is_used_as_limas),
 		AGENT(bad_event_ends_the_connection_and_removes_nothing),
 		AGENT(events_that_end_are_asked_for_again),
+		AGENT(writer_goes_on_when_the_agent_reads_again),
+		AGENT(calls_that_were_reset_before_they_were_sent_are_gone),
 		AGENT(dial_answered_wrongly_breaks_that_stream_only),
 	};
 
