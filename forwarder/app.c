@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/shared_links.h"
+#include "forwarder/state_dir.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -30,13 +33,16 @@
 #include "netstack/stack.h"
 
 #define USER_SOCKET "/netfwd.sock"
+#define SHARED_SOCKET "/shared.sock"
 
 struct app {
 	struct options options; /* the caller's, completed */
 	char user_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char lease_path[PATH_MAX];
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct shared_links *shared_links; /* NULL: a single guest */
 	struct ways *ways;
 	struct forwards *forwards;
 	struct policy *policy;
@@ -109,18 +115,18 @@ static void on_qemu_exit(void *arg, int status)
 	loop_stop(app->loop);
 }
 
-static int set_up_user_socket(struct app *app)
+static int set_up_user_socket(struct app *app, const char *name)
 {
 	const struct runtime_env env = runtime_env_get();
 	char error[RUNTIME_ERROR_SIZE];
-	int r = runtime_dir_make(&env, app->user_socket,
-				 sizeof(app->user_socket) - strlen(USER_SOCKET), error);
+	int r = runtime_dir_make(&env, app->user_socket, sizeof(app->user_socket) - strlen(name),
+				 error);
 
 	if (r < 0) {
 		log_error("%s", error);
 		return r;
 	}
-	memcpy(app->user_socket + strlen(app->user_socket), USER_SOCKET, sizeof(USER_SOCKET));
+	memcpy(app->user_socket + strlen(app->user_socket), name, strlen(name) + 1);
 	app->options.link_path = app->user_socket;
 	return 0;
 }
@@ -137,13 +143,98 @@ static int set_up_qemu(struct app *app)
 	return qemu_new(app->loop, &config, &app->options.link_fd, &app->qemu);
 }
 
+/* One network has one file, whatever is on it. */
+static void choose_lease_file(struct app *app)
+{
+	const struct state_env env = state_env_get();
+	char name[ADDR_TEXT_SIZE + sizeof("leases-")] = "leases-";
+	int r;
+
+	(void)ipaddr_format(&app->config.network4, name + strlen(name));
+	r = state_dir_file(&env, name, app->lease_path, sizeof(app->lease_path));
+	if (r == 0)
+		app->config.shared.lease_path = app->lease_path;
+	else
+		log_warn("leases end with this process: no place to keep them: %s; choose one with "
+			 "--leases FILE",
+			 strerror(-r));
+}
+
+/* Of many guests one must be named. */
+static int check_forwards(const struct options *o)
+{
+	for (unsigned int i = 0; i < o->n_forwards; i++) {
+		const struct forward_spec *f = &o->forwards[i];
+
+		if (!ipaddr_is_any(&f->guest.addr))
+			continue;
+		log_error("--forward %s:%u:%u: which guest? Name its address: "
+			  "%s:%u:192.168.105.16:%u",
+			  forward_proto_name(f->proto), f->host.port, f->guest.port,
+			  forward_proto_name(f->proto), f->host.port, f->guest.port);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int choose_network(struct app *app)
+{
+	char error[SHARED_OPTIONS_ERROR_SIZE];
+	int r;
+
+	if (!app->options.is_shared) {
+		app->config = config_from(&app->options);
+		return 0;
+	}
+	r = check_forwards(&app->options);
+	if (r < 0)
+		return r;
+	r = shared_options_network(&app->options, &app->config, error);
+	if (r < 0)
+		log_error("%s", error);
+	else if (!app->config.shared.lease_path)
+		choose_lease_file(app);
+	return r;
+}
+
+/* Without any guest given, a socket of the user's, as for a single guest. */
+static int choose_shared_socket(struct app *app)
+{
+	struct options *o = &app->options;
+	int r = 0;
+
+	if (o->n_links == 0) {
+		r = set_up_user_socket(app, SHARED_SOCKET);
+		o->links[o->n_links++] = (struct options_link_spec){ .link = OPTIONS_LINK_STREAM,
+								     .where = app->user_socket,
+								     .fd = -1 };
+	}
+	return r;
+}
+
+static int set_up_shared(struct app *app)
+{
+	const struct shared_links_setup setup = {
+		.stack = app->stack,
+		.options = &app->options,
+		.network = &app->config,
+	};
+
+	int r = choose_shared_socket(app);
+
+	return r < 0 ? r : shared_links_new(app->loop, &setup, &app->shared_links);
+}
+
 static int set_up_link(struct app *app)
 {
 	struct link *link;
 	int r = 0;
 
+	if (app->options.link == OPTIONS_LINK_SHARED)
+		return set_up_shared(app);
+
 	if (app->options.link == OPTIONS_LINK_USER)
-		r = set_up_user_socket(app);
+		r = set_up_user_socket(app, USER_SOCKET);
 	else if (app->options.link == OPTIONS_LINK_QEMU)
 		r = set_up_qemu(app);
 	if (r == 0)
@@ -244,6 +335,11 @@ static int set_up(struct app *app)
 	const struct options *o = &app->options;
 	int result = check_inherited("--ready-fd", o->ready_fd);
 	int link_result = check_inherited("--fd", o->link_fd);
+
+	for (unsigned int i = 0; o->is_shared && i < o->n_links; i++) {
+		if (check_inherited("--fd", o->links[i].fd) < 0)
+			link_result = -1;
+	}
 
 	if (set_up_base(app) < 0)
 		return -1;
@@ -364,6 +460,7 @@ static void tear_down(struct app *app)
 	qemu_free(app->qemu);
 	port_watch_netns_free(app->watch);
 	app_control_free(app->control);
+	shared_links_free(app->shared_links);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
@@ -375,12 +472,14 @@ static void tear_down(struct app *app)
 
 int app_run(const struct options *options)
 {
-	struct app app = { .options = *options, .config = config_from(options) };
+	struct app app = { .options = *options };
 	int r;
 
 	raise_descriptor_limit();
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = set_up(&app);
+	r = choose_network(&app);
+	if (r == 0)
+		r = set_up(&app);
 	if (r == 0)
 		r = start(&app);
 	if (r == 0) {

@@ -50,6 +50,24 @@ struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns
 	char *netns, *ifname;
 };
 
+struct config_shared_guest {
+	char *name, *mac, *address;
+};
+
+struct config_shared { /* of many guests */
+	char *stream;
+	char **dgram, **vhost_user, **netns; /* n_dgram, n_vhost_user, n_netns of them */
+	unsigned int n_dgram, n_vhost_user, n_netns;
+	char *host_interface, *uplink, *leases;
+	enum rule_switch isolate, port_security;
+	char *range;
+	int lease_time; /* seconds */
+	char **ntp, **search;
+	unsigned int n_ntp, n_search;
+	struct config_shared_guest *guests;
+	unsigned int n_guests;
+};
+
 struct config_keepalive {
 	int interval; /* seconds */
 	int count_max;
@@ -81,6 +99,7 @@ struct config_logging {
 struct config {
 	struct config_network network;
 	struct config_guest guest;
+	struct config_shared *shared; /* NULL: one guest */
 	struct config_ssh ssh;
 	struct config_agent agent;
 	struct config_logging logging;

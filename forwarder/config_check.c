@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #include "forwarder/network_spec.h"
+#include "forwarder/shared_options.h"
 
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
@@ -54,6 +55,49 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 			       "names the interface that netns gets; give guest.netns too");
 	if (g->ifname && network_spec_check_ifname(g->ifname, error) < 0)
 		problems_error(problems, "guest.ifname", "is \"%.64s\": %s", g->ifname, error);
+}
+
+static void check_ifname(const char *field, const char *name, struct problems *problems)
+{
+	char error[NETWORK_SPEC_ERROR_SIZE];
+
+	if (name && network_spec_check_ifname(name, error) < 0)
+		problems_error(problems, field, "is \"%.64s\": %s", name, error);
+}
+
+#define LEASE_TIME_MIN 60
+#define LEASE_TIME_MAX 31536000 /* a year */
+
+static void check_shared(const struct config *c, struct problems *problems)
+{
+	const struct config_shared *s = c->shared;
+	struct shared_options options = { .guests = NULL };
+	char error[SHARED_OPTIONS_ERROR_SIZE];
+
+	if (!s)
+		return;
+	check_socket("shared.stream", s->stream, problems);
+	for (unsigned int i = 0; i < s->n_dgram; i++)
+		check_socket("shared.dgram", s->dgram[i], problems);
+	for (unsigned int i = 0; i < s->n_vhost_user; i++)
+		check_socket("shared.vhostUser", s->vhost_user[i], problems);
+	check_ifname("shared.hostInterface", s->host_interface, problems);
+	check_ifname("shared.uplink", s->uplink, problems);
+	if (s->lease_time != 0 &&
+	    (s->lease_time < LEASE_TIME_MIN || s->lease_time > LEASE_TIME_MAX))
+		problems_error(problems, "shared.leaseTime", "must be %d to %d seconds, but is %d",
+			       LEASE_TIME_MIN, LEASE_TIME_MAX, s->lease_time);
+	if (c->guest.stream || c->guest.dgram || c->guest.vhost_user || c->guest.netns)
+		problems_error(problems, "guest",
+			       "is for a single guest; with shared, write it there");
+	if (c->n_port_forwards)
+		problems_error(problems, "portForwards",
+			       "are rules for a single guest; with shared, use --forward or "
+			       "`netfwd expose` with the guest's address");
+	/* the same that the program does with it */
+	if (shared_options_merge(&options, s, error) == -EINVAL)
+		problems_error(problems, "shared", "%s", error);
+	shared_options_deinit(&options);
 }
 
 static void check_ssh(const struct config_ssh *s, struct problems *problems)
@@ -165,6 +209,7 @@ int config_check(struct config *config, const struct config_context *context,
 
 	check_network(&config->network, problems);
 	check_guest(&config->guest, problems);
+	check_shared(config, problems);
 	check_ssh(&config->ssh, problems);
 	check_agent(&config->agent, problems);
 	r = make_rules(config, context, problems);

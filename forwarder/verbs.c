@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
 	  verb_events },
 	{ "reload", "have a running netfwd read its configuration again", verb_reload_help,
 	  verb_reload },
+	{ "ip", "the addresses of the guests of a shared network", verb_ip_help, verb_ip },
 	{ .name = NULL },
 };
 

@@ -10,10 +10,12 @@
 #include "netstack/netns_enter.h"
 
 struct tap_config {
-	const char *netns;  /* a name of /run/netns, a path, or a process id */
-	const char *ifname; /* created inside; -EEXIST if it is there already */
+	const char *netns;  /* a name of /run/netns, a path, or a process id; NULL: our own */
+	const char *ifname; /* created inside; -EEXIST if it is there already, unless */
+	bool may_exist;	    /* it may: it is used as it is then, and stays */
 	uint16_t mtu;
-	struct ipaddr addr4, gateway4;
+	struct mac mac;		       /* all zero: the kernel's choice */
+	struct ipaddr addr4, gateway4; /* a gateway of ::, here and below: no route */
 	unsigned int prefix4_bits;
 	struct ipaddr addr6, gateway6;
 	unsigned int prefix6_bits;

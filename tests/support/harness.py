@@ -256,15 +256,16 @@ class QemuGuest(Machine):
     OPTIONS": QEMU's own stack, to compare with. `extra` are more arguments for QEMU.
     """
 
-    def __init__(self, netdev, boot="", extra=()):
+    def __init__(self, netdev, boot="", mac="52:54:00:12:34:56", extra=()):
         self.netdev = netdev
         self.boot = boot
+        self.mac = mac
         self.extra = extra
         self.start()
 
     def network(self):
         kind, _, path = self.netdev.partition(" ")
-        device = "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"
+        device = f"virtio-net-pci,netdev=n0,mac={self.mac}"
         if kind != "vhost-user":
             return ["-netdev", self.netdev_argument(), "-device", device]
         # vectors=0: QEMU 7.2 needs a kernel with KVM for MSI-X here, and dies without
@@ -299,16 +300,18 @@ class UmlGuest(Machine):
 
     NET, VSOCK = 1, 19
 
-    def __init__(self, *devices, memory="256M"):
+    def __init__(self, *devices, memory="256M", boot=""):
         self.devices = devices
         self.memory = memory
+        self.boot = boot
         self.start()
 
     def launch(self, fd):
         command = ["linux.uml", f"uml_dir={work}", f"mem={self.memory}",
                    f"initrd={ROOT / 'build/guest/initramfs'}", "quiet", "console=tty0",
                    "con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{fd}",
-                   *(f"virtio_uml.device={path}:{kind}" for path, kind in self.devices)]
+                   *(f"virtio_uml.device={path}:{kind}" for path, kind in self.devices),
+                   *self.boot.split()]
         # its memory is a file there, and has to be executable
         return Program("uml", command, pass_fds=[fd], env={**os.environ, "TMPDIR": "/dev/shm"})
 
@@ -316,10 +319,10 @@ class UmlGuest(Machine):
 class NamespaceGuest(Guest):
     """A network namespace; netfwd --netns=NAME makes its interface."""
 
-    def __init__(self, name):
+    def __init__(self, name, dns=(DNS, DNS6)):
         self.name = name
         self.resolver = new_path("resolv.conf")
-        self.resolver.write_text(f"nameserver {DNS}\nnameserver {DNS6}\n")
+        self.resolver.write_text("".join(f"nameserver {server}\n" for server in dns))
         self.tools = new_path("bin")  # the same tools as in the virtual machine
         self.tools.mkdir()
         busybox = shutil.which("busybox")
