@@ -16,7 +16,7 @@
 #define PEEK_REFS 256
 #define COPY_SIZE (128U * 1024U)
 /* Bytes of a direction before it gets a pipe, which most connections never need. */
-#define SPLICE_AFTER (256U * 1024U)
+#define SPLICE_AFTER (256UL * 1024UL)
 
 /* What one step or the whole of pump() came to. */
 enum pump {

@@ -7,7 +7,7 @@
 
 /* Enough for one system call to be cheap beside the bytes it moves. Without
  * privileges a user's pipes have 64 MiB in all, and then the size they are made with. */
-#define PIPE_SIZE (512 * 1024)
+#define PIPE_SIZE (512UL * 1024UL)
 
 int relay_pipe_open(struct relay_pipe *p)
 {

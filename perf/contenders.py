@@ -157,7 +157,7 @@ def pasta(mtu):
 
 @contextlib.contextmanager
 def pasta_splice(mtu):
-    """For information: pasta's short cut between the two loopbacks."""
+    """pasta's short cut between the two loopbacks."""
     with pasta_program(mtu, "-T", str(HOST_PORT)) as (enter, p):
         paths = namespace_paths(enter, mtu, p, "127.0.0.1", "eth0")
         for path in paths:

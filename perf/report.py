@@ -9,7 +9,7 @@ from measure import DIRECTIONS, QUIET
 GROUPS = {
     "ns-65520": "Namespace guest, MTU 65520",
     "ns-1500": "Namespace guest, MTU 1500",
-    "ns-splice": "For information, past the NIC: pasta's splice",
+    "ns-splice": "Namespace guest, past its NIC, loopback to loopback",
     "qemu": "QEMU guest",
 }
 CONNECTIONS = {
@@ -19,6 +19,7 @@ CONNECTIONS = {
 }
 # What netfwd aims at: this many times the peer's rate.
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
+         "pasta-splice": 1.0,
          "qemu-user-1500": 2.0}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
 
