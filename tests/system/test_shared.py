@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   host, in a network of its own ── netfwd0, 192.168.105.1 ─┐
-#   namespaces one and two ── TAP ───────────────────────────┼─ netfwd --shared
+#   namespaces one and two ── TAP ───────────────────────────┤
+#   User-Mode Linux uml1 ── vhost-user ──────────────────────┼─ netfwd --shared
 #   virtual machines vm1 and vm2, joiners ── UNIX stream ────┘
 """A network of many guests: they reach each other and the host, by address and name."""
 import json
@@ -55,7 +56,7 @@ class Host(harness.Guest):
 class Shared(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.path = harness.new_path("sock")
+        cls.path, cls.nic = harness.new_path("sock"), harness.new_path("nic")
         cls.leases = harness.new_path("leases")
         cls.guests = {}
         for name in ("one", "two"):
@@ -63,25 +64,29 @@ class Shared(unittest.TestCase):
             cls.addClassCleanup(cls.guests[name].remove)
         cls.start_netfwd()
         cls.addClassCleanup(lambda: cls.netfwd.stop())
-        with ThreadPoolExecutor() as pool:  # both boot at once
-            machines = list(pool.map(cls.boot, (1, 2)))
-        for number, machine in enumerate(machines, 1):
-            cls.guests[f"vm{number}"] = machine
+        names = ("vm1", "vm2", "uml1")
+        with ThreadPoolExecutor() as pool:  # they boot at once
+            machines = list(pool.map(cls.boot, names))
+        for name, machine in zip(names, machines):
+            cls.guests[name] = machine
             cls.addClassCleanup(machine.kill)
             machine.wait_network()
-        for name in ("one", "two", "vm1"):
+        for name in ("one", "two", "vm1", "uml1"):
             cls.guests[name].start_peer(GUEST_PORT)
 
     @classmethod
     def start_netfwd(cls):
         cls.netfwd = harness.Netfwd.start(
             "--shared", "-v", f"--stream={cls.path}", "--netns=one", "--netns=two",
-            "--host-interface=netfwd0", f"--leases={cls.leases}")
+            f"--vhost-user={cls.nic}", "--host-interface=netfwd0", f"--leases={cls.leases}")
 
     @classmethod
-    def boot(cls, number):
-        return harness.QemuGuest(f"stream {cls.path}", boot=f"netfwd.name=vm{number}",
-                                 mac=f"52:54:00:00:00:0{number}")
+    def boot(cls, name):
+        boot = f"netfwd.name={name}"
+        if name == "uml1":
+            return harness.UmlGuest((cls.nic, harness.UmlGuest.NET), boot=boot)
+        return harness.QemuGuest(f"stream {cls.path}", boot=boot,
+                                 mac=f"52:54:00:00:00:0{name[-1]}")
 
     def counter(self, name):
         return status()["counters"].get(name, 0)
@@ -135,7 +140,8 @@ class Shared(unittest.TestCase):
     def test_data_arrives_between_guests_and_the_host(self):
         server = peer.Server()
         for client, target, size in (("one", "two", 64 * MEGA), ("vm1", "one", 4 * MEGA),
-                                     ("two", "vm1", 4 * MEGA)):
+                                     ("two", "vm1", 4 * MEGA), ("uml1", "two", 64 * MEGA),
+                                     ("one", "uml1", 64 * MEGA), ("uml1", "vm1", 4 * MEGA)):
             with self.subTest(client=client, target=target):
                 result = self.guests[client].check("both_ways", addresses(target)[0], GUEST_PORT,
                                                    size)
