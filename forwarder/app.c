@@ -340,6 +340,7 @@ static int set_up_agent(struct app *app)
 	const struct agent_link_setup setup = {
 		.transport = {
 			.config = agent_of(&app->options),
+			.vsock = guest_vsock_of(app->vsock),
 			.stack = app->stack,
 			.guest = app->config.guest4,
 			.serial_fd = app->agent_fd,

@@ -89,7 +89,6 @@ struct config_agent {
 	enum config_agent_transport transport;
 	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
-	int cid;    /* of vsock */
 	char *token_file;
 };
 

@@ -46,7 +46,6 @@ static const struct key keys[] = {
 	KEY("agent.transport", struct config, agent.transport),
 	TEXT_KEY("agent.path", struct config, agent.path),
 	KEY("agent.port", struct config, agent.port),
-	KEY("agent.cid", struct config, agent.cid),
 	TEXT_KEY("agent.tokenFile", struct config, agent.token_file),
 	TEXT_KEY("logging.pcap", struct config, logging.pcap),
 };

@@ -140,7 +140,6 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
-	INT("cid", struct config_agent, cid),
 	STRING("tokenFile", struct config_agent, token_file),
 	CYAML_FIELD_END,
 };

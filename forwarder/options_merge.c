@@ -98,6 +98,12 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 /* Only for its own QEMU netfwd makes a serial port. */
 static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
 {
+	if (agent->transport == CONFIG_AGENT_VSOCK && !o->vsock_path && !o->vsock_cid) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "agent.transport is vsock, but the guest has none: give --vsock or "
+			       "--vsock-cid, or guest.vsock or guest.vsockCid, too");
+		return -EINVAL;
+	}
 	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
 		return 0;
 	(void)snprintf(error, OPTIONS_ERROR_SIZE,

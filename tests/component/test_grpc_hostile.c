@@ -7,9 +7,11 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -344,6 +346,38 @@ static void connection_cut_in_a_frame_ends_its_flows(void **state)
 	close(listener);
 }
 
+/* It listens in the guest, and does not care for who connects. */
+static void connections_that_the_host_does_not_take_are_dropped(void **state)
+{
+	struct fixture *t = *state;
+	char dir[] = "/tmp/netfwd-test-XXXXXX", place[64];
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int client = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	char c;
+
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(sun.sun_path, sizeof(sun.sun_path), "%s/s", dir);
+	place[0] = 0x1a;
+	place[1] = (char)strlen(sun.sun_path);
+	memcpy(place + 2, sun.sun_path, strlen(sun.sun_path));
+	connect_host(t);
+	h2_request(&t->out, 1, "/netfwd.v1.Agent/Listen");
+	h2_message(&t->out, 1, place, 2 + strlen(sun.sun_path));
+	flush(t);
+	assert_int_equal(connect(client, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	fake_loop_settle(t->loop);
+	fake_loop_advance(t->loop, 9000);
+	assert_int_equal(recv(client, &c, 1, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+	fake_loop_advance(t->loop, 5000);
+	assert_int_equal(recv(client, &c, 1, 0), 0);
+	close(client);
+	h2_frame(&t->out, &(struct h2_frame){ H2_RST_STREAM, 0, 1, "\0\0\0\x08", 4 });
+	flush(t);
+	assert_int_not_equal(access(sun.sun_path, F_OK), 0); /* it goes with its call */
+	rmdir(dir);
+}
+
 /* --- agents --- */
 
 /* What our host calls first has number 1: hello. */
@@ -502,6 +536,39 @@ static void dial_answered_wrongly_breaks_that_stream_only(void **state)
 	assert_up(t);
 }
 
+/* The agent reads nothing, so most of the calls are still here when they are
+ * called off. */
+static void calls_that_were_reset_before_they_were_sent_are_gone(void **state)
+{
+	enum { N = 14000 };
+	static struct stream *streams[N];
+	struct fixture *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+
+	answer_hello(t);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[i]), 0);
+	fake_loop_settle(t->loop);
+	for (int i = 0; i < N; i++)
+		streams[i]->ops->reset(streams[i]);
+	fake_loop_settle(t->loop);
+	assert_up(t);
+	for (int quiet = 0; quiet < 10; quiet++) { /* now it reads, and goes on */
+		size_t before = t->n_heard;
+
+		hear(t);
+		fake_loop_settle(t->loop);
+		quiet = t->n_heard > before ? 0 : quiet;
+	}
+	assert_true(t->n_heard > 100000);
+	assert_up(t);
+	assert_int_equal(tunnel->ops->dial(tunnel, &place, &streams[0]), 0);
+	flush(t);
+	streams[0]->ops->reset(streams[0]);
+	assert_int_equal(t->n_connects, 1);
+}
+
 #define HOST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 #define AGENT(test) cmocka_unit_test_setup_teardown(test, setup_client, teardown)
 
@@ -517,6 +584,7 @@ int main(void)
 		HOST(calls_beyond_the_most_are_refused),
 		HOST(host_that_never_reads_costs_no_memory),
 		HOST(connection_cut_in_a_frame_ends_its_flows),
+		HOST(connections_that_the_host_does_not_take_are_dropped),
 		AGENT(agent_that_speaks_no_http_2_is_tried_again),
 		AGENT(agent_that_says_nothing_is_tried_again),
 		AGENT(agent_that_answers_hello_with_nonsense_is_tried_again),
@@ -525,6 +593,7 @@ int main(void)
 		AGENT(agent_without_our_features_is_used_as_limas),
 		AGENT(bad_event_ends_the_connection_and_removes_nothing),
 		AGENT(events_that_end_are_asked_for_again),
+		AGENT(calls_that_were_reset_before_they_were_sent_are_gone),
 		AGENT(dial_answered_wrongly_breaks_that_stream_only),
 	};
 
