@@ -27,6 +27,12 @@ enum options_link {
 	OPTIONS_LINK_QEMU,	 /* qemu_argv: started by us */
 };
 
+enum options_nic {
+	OPTIONS_NIC_AUTO,
+	OPTIONS_NIC_STREAM,
+	OPTIONS_NIC_VHOST_USER,
+};
+
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
 #define OPTIONS_CID_DEFAULT 3
@@ -42,6 +48,7 @@ struct options {
 	const char *netns;
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
+	enum options_nic nic;	/* of a QEMU that we start */
 
 	/* The guest's vsock: a socket for its device (NULL: the kernel has it), its
 	 * CID (0: it has no vsock, or 3 with vsock_path), and where other programs
