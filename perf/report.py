@@ -11,6 +11,7 @@ GROUPS = {
     "ns-1500": "Namespace guest, MTU 1500",
     "ns-splice": "For information, past the NIC: pasta's splice",
     "qemu": "QEMU guest",
+    "uml": "User-Mode Linux guest",
 }
 CONNECTIONS = {
     "any": "no guest",
@@ -86,7 +87,8 @@ def pairs(rows):
             if not name.startswith("netfwd"):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
-                       (group, p) != ("qemu", "loopback")]
+                       (group, p) not in (("qemu", "loopback"),
+                                          ("uml", "loopback"))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:
