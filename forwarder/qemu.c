@@ -17,7 +17,7 @@
 
 #define KILL_AFTER_MS 5000
 
-#define MAX_ADDED 16 /* options and their values */
+#define MAX_ADDED 24 /* options and their values */
 
 struct qemu {
 	struct loop *loop;
@@ -25,10 +25,17 @@ struct qemu {
 	char **argv; /* the user's and ours */
 	char *added[MAX_ADDED];
 	unsigned int n_added;
-	int fd;		    /* QEMU's end; -1 once it has it, or has none */
+	int fd, agent_fd;   /* QEMU's ends; -1 once it has them, or has none */
 	pid_t pid;	    /* 0: not running */
 	struct timer *kill; /* runs from qemu_stop() on */
 };
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
 
 static void on_patience_over(void *arg)
 {
@@ -106,6 +113,20 @@ static int add_vsock(struct qemu *q, const struct qemu_guest *guest)
 	return r < 0 ? r : add(q, "-device", device);
 }
 
+/* The port for the agent, on a bus of its own. */
+static int add_agent_port(struct qemu *q, const struct qemu_guest *guest)
+{
+	char serial[QEMU_ARG_SIZE], chardev[QEMU_ARG_SIZE];
+	int r;
+
+	if (qemu_serial(guest->model, serial) < 0 || qemu_chardev_fd(q->agent_fd, chardev) < 0)
+		return -ENAMETOOLONG;
+	r = add(q, "-device", serial);
+	if (r == 0)
+		r = add(q, "-chardev", chardev);
+	return r < 0 ? r : add(q, "-device", QEMU_AGENT_DEVICE);
+}
+
 static int add_all(struct qemu *q, const struct qemu_guest *guest, bool has_vsock)
 {
 	bool is_vhost_user = q->fd < 0;
@@ -119,6 +140,8 @@ static int add_all(struct qemu *q, const struct qemu_guest *guest, bool has_vsoc
 		r = add_device(q, guest, is_vhost_user);
 	if (r == 0 && has_vsock)
 		r = add_vsock(q, guest);
+	if (r == 0 && q->agent_fd >= 0)
+		r = add_agent_port(q, guest);
 	return r;
 }
 
@@ -167,43 +190,48 @@ static bool decide_vsock(const struct qemu_config *config, const struct qemu_gue
 	return !guest->memory_conflict;
 }
 
-/* *ours is the caller's; QEMU inherits the other end. */
-static int connect_stream(struct qemu *q, int *ours)
+/* Our end goes to *ours, QEMU's is inherited by it. */
+static int make_pair(int *ours, int *theirs)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	*ours = pair[0];
-	q->fd = pair[1];
-	return fcntl(q->fd, F_SETFD, 0) < 0 ? -errno : 0;
+	*theirs = pair[1];
+	return fcntl(pair[1], F_SETFD, 0) < 0 ? -errno : 0;
 }
 
-static void close_end(int *fd)
+static int add_arguments(struct qemu *q, const struct qemu_guest *guest, bool has_vsock)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	int r = add_all(q, guest, has_vsock);
+
+	if (r == 0)
+		r = build_argv(q);
+	return r < 0 ? r : timer_new(q->loop, on_patience_over, q, &q->kill);
 }
 
 static int prepare(struct qemu *q, const struct qemu_guest *guest, struct qemu_ends *ends)
 {
-	int is_vhost_user = decide_nic(&q->config, guest), r = 0;
+	int is_vhost_user = decide_nic(&q->config, guest), agent_fd = -1, r = 0;
 
 	if (is_vhost_user < 0)
 		return is_vhost_user;
 	if (!is_vhost_user)
-		r = connect_stream(q, &ends->link_fd);
+		r = make_pair(&ends->link_fd, &q->fd);
+	if (r == 0 && q->config.agent_fd)
+		r = make_pair(&agent_fd, &q->agent_fd);
 	ends->has_vsock = decide_vsock(&q->config, guest);
 	if (r == 0)
-		r = add_all(q, guest, ends->has_vsock);
-	if (r == 0)
-		r = build_argv(q);
-	if (r == 0)
-		r = timer_new(q->loop, on_patience_over, q, &q->kill);
-	if (r < 0)
-		close_end(&ends->link_fd);
-	return r;
+		r = add_arguments(q, guest, ends->has_vsock);
+	if (r < 0) {
+		close_fd(&ends->link_fd);
+		close_fd(&agent_fd);
+		return r;
+	}
+	if (q->config.agent_fd)
+		*q->config.agent_fd = agent_fd;
+	return 0;
 }
 
 int qemu_new(struct loop *loop, const struct qemu_config *config, struct qemu_ends *ends,
@@ -224,7 +252,7 @@ int qemu_new(struct loop *loop, const struct qemu_config *config, struct qemu_en
 		return -ENOMEM;
 	q->loop = loop;
 	q->config = *config;
-	q->fd = -1;
+	q->fd = q->agent_fd = -1;
 	r = prepare(q, &guest, ends);
 	if (r < 0) {
 		qemu_free(q);
@@ -254,8 +282,9 @@ int qemu_start(struct qemu *q)
 
 	if (r < 0)
 		return r;
-	/* Only QEMU's copy is left, so that its end is seen on ours. */
-	close_end(&q->fd);
+	/* Only QEMU's copies are left, so that its end is seen on ours. */
+	close_fd(&q->fd);
+	close_fd(&q->agent_fd);
 	return 0;
 }
 
@@ -273,7 +302,8 @@ void qemu_free(struct qemu *q)
 		return;
 	if (q->pid)
 		(void)kill(q->pid, SIGKILL);
-	close_end(&q->fd);
+	close_fd(&q->fd);
+	close_fd(&q->agent_fd);
 	timer_free(q->kill);
 	for (unsigned int i = 0; i < q->n_added; i++)
 		free(q->added[i]);

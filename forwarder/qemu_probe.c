@@ -99,7 +99,7 @@ int qemu_probe_version(const char *program, struct qemu_version *out)
 
 bool qemu_probe_has_netdev(const char *program, const char *kind)
 {
-	char netdev[] = "-netdev", help[] = "help", text[2048];
+	char netdev[] = "-netdev", help[] = "help", text[2048] = "";
 	char *argv[] = { (char *)(uintptr_t)program, netdev, help, NULL };
 	size_t len = strlen(kind);
 
