@@ -11,6 +11,7 @@ GROUPS = {
     "ns-1500": "Namespace guest, MTU 1500",
     "ns-splice": "Namespace guest, past its NIC, loopback to loopback",
     "qemu": "QEMU guest",
+    "uml": "User-Mode Linux guest",
     "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
     "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
     "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
@@ -95,7 +96,7 @@ def pairs(rows):
             if not name.startswith("netfwd"):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
-                       not (p == "loopback" and group.startswith(("qemu", "tunnel")))]
+                       not (p == "loopback" and group.startswith(("qemu", "tunnel", "uml")))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:
