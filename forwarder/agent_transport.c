@@ -45,6 +45,7 @@ static int connect_vsock(struct agent_transport *t, struct stream **out)
 {
 	uint32_t host_port;
 
+	assert(t->setup.vsock); /* options_merge.c has seen to it */
 	return vsock_dial(t->setup.vsock, port_of(t->setup.config), &host_port, out);
 }
 

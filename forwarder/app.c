@@ -460,9 +460,11 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0)
 		result = -1;
 	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
+		result = -1;
+	if (result == 0 && set_up_ways(app) < 0) /* by all of the above */
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
