@@ -36,10 +36,12 @@
 
 #define USER_SOCKET "/netfwd.sock"
 #define SHARED_SOCKET "/shared.sock"
+#define SOCKET_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct app {
-	struct options options; /* the caller's, completed */
-	char user_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct options options;		    /* the caller's, completed */
+	char user_socket[SOCKET_PATH_SIZE]; /* or that of the NIC of a QEMU of ours */
+	char qemu_vsock[SOCKET_PATH_SIZE];
 	char lease_path[PATH_MAX];
 	struct stack_config config;
 	struct loop *loop;
@@ -120,20 +122,40 @@ static void on_qemu_exit(void *arg, int status)
 	loop_stop(app->loop);
 }
 
-static int set_up_user_socket(struct app *app, const char *name)
+/* A path in the user's directory, which is made. */
+static int make_path(const char *name, char path[static SOCKET_PATH_SIZE])
 {
 	const struct runtime_env env = runtime_env_get();
 	char error[RUNTIME_ERROR_SIZE];
-	int r = runtime_dir_make(&env, app->user_socket, sizeof(app->user_socket) - strlen(name),
-				 error);
+	int r = runtime_dir_make(&env, path, SOCKET_PATH_SIZE - strlen(name), error);
 
 	if (r < 0) {
 		log_error("%s", error);
 		return r;
 	}
-	memcpy(app->user_socket + strlen(app->user_socket), name, strlen(name) + 1);
-	app->options.link_path = app->user_socket;
+	memcpy(path + strlen(path), name, strlen(name) + 1);
 	return 0;
+}
+
+static int set_up_user_socket(struct app *app, const char *name)
+{
+	int r = make_path(name, app->user_socket);
+
+	if (r == 0)
+		app->options.link_path = app->user_socket;
+	return r;
+}
+
+/* Where QEMU finds the devices that it shares its guest's memory with. */
+static int make_qemu_paths(struct app *app)
+{
+	char nic[40], vsock[40];
+	int r;
+
+	(void)snprintf(nic, sizeof(nic), "/qemu-%d.nic", (int)getpid());
+	(void)snprintf(vsock, sizeof(vsock), "/qemu-%d.vsock", (int)getpid());
+	r = make_path(nic, app->user_socket);
+	return r < 0 ? r : make_path(vsock, app->qemu_vsock);
 }
 
 static const struct config_agent *agent_of(const struct options *o)
@@ -152,15 +174,37 @@ static bool has_own_port(const struct options *o)
 
 static int set_up_qemu(struct app *app)
 {
+	static const enum qemu_nic nics[] = {
+		[OPTIONS_NIC_AUTO] = QEMU_NIC_AUTO,
+		[OPTIONS_NIC_STREAM] = QEMU_NIC_STREAM,
+		[OPTIONS_NIC_VHOST_USER] = QEMU_NIC_VHOST_USER,
+	};
+	struct options *o = &app->options;
 	const struct qemu_config config = {
-		.argv = app->options.qemu_argv,
-		.mtu = app->options.mtu,
+		.argv = o->qemu_argv,
+		.mtu = o->mtu,
+		.nic = nics[o->nic],
+		.nic_path = app->user_socket,
+		.vsock_path = o->vsock_cid && !o->vsock_path ? app->qemu_vsock : NULL,
 		.agent_fd = has_own_port(&app->options) ? &app->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = app,
 	};
+	struct qemu_ends ends = { .link_fd = -1 };
+	int r = 0;
 
-	return qemu_new(app->loop, &config, &app->options.link_fd, &app->qemu);
+	if (config.nic != QEMU_NIC_STREAM || config.vsock_path)
+		r = make_qemu_paths(app);
+	if (r == 0)
+		r = qemu_new(app->loop, &config, &ends, &app->qemu);
+	if (r < 0)
+		return r;
+	o->link_fd = ends.link_fd;
+	if (ends.link_fd < 0)
+		o->link_path = app->user_socket;
+	if (ends.has_vsock)
+		o->vsock_path = app->qemu_vsock;
+	return 0;
 }
 
 /* One network has one file, whatever is on it. */
@@ -416,9 +460,9 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
-		result = -1;
 	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
+		result = -1;
+	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
@@ -503,7 +547,7 @@ static void tell_ready(const struct app *app)
 {
 	int fd = app->options.ready_fd;
 
-	if (app->options.link_path)
+	if (app->options.link_path && app->options.link != OPTIONS_LINK_QEMU)
 		qemu_hint_print(&app->options);
 	if (fd < 0)
 		return;

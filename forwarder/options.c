@@ -15,6 +15,7 @@ enum option_id {
 	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
+	OPT_NIC,
 	OPT_VSOCK,
 	OPT_VSOCK_CID,
 	OPT_VSOCK_UDS,
@@ -42,6 +43,7 @@ static const struct option long_options[] = {
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
 	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
+	{ "nic", required_argument, NULL, OPT_NIC },
 	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
 	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
@@ -83,6 +85,8 @@ static const char help_text[] =
 	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
 	"  qemu ...           start QEMU, connected, and end with it\n"
+	"    --nic KIND       vhost-user, stream, or auto (the default): vhost-user where\n"
+	"                     QEMU's arguments leave the guest's memory to be shared\n"
 	"\n"
 	"Its vsock:\n"
 	"  --vsock PATH       listen for QEMU's vhost-user-vsock-pci and User-Mode Linux\n"
@@ -264,6 +268,26 @@ static int parse_network(struct parser *p)
 	return 0;
 }
 
+static int parse_nic(struct parser *p)
+{
+	static const char *const names[] = {
+		[OPTIONS_NIC_AUTO] = "auto",
+		[OPTIONS_NIC_STREAM] = "stream",
+		[OPTIONS_NIC_VHOST_USER] = "vhost-user",
+	};
+
+	if (p->o->link != OPTIONS_LINK_QEMU)
+		return bad(p, "--nic is of the QEMU that netfwd qemu starts; "
+			      "leave it out, or start QEMU so");
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(optarg, names[i]) == 0) {
+			p->o->nic = (enum options_nic)i;
+			return 0;
+		}
+	}
+	return bad(p, "--nic %s: must be auto, stream or vhost-user", optarg);
+}
+
 static int parse_cid(struct parser *p)
 {
 	char *end;
@@ -312,6 +336,8 @@ static int take_option(struct parser *p, int option)
 		return 0;
 	case OPT_IFNAME:
 		return parse_ifname(p);
+	case OPT_NIC:
+		return parse_nic(p);
 	case OPT_SHARED:
 		o->is_shared = true;
 		return 0;
@@ -475,6 +501,8 @@ static int check_together(struct parser *p)
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_uds && o->link == OPTIONS_LINK_QEMU && !o->vsock_cid)
+		o->vsock_cid = OPTIONS_CID_DEFAULT; /* QEMU gets the device from us */
 	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
 		return bad(p, "--vsock-uds offers the guest's vsock to other programs; "
 			      "give --vsock PATH or --vsock-cid too");
