@@ -17,6 +17,7 @@
 #include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
+#include "forwarder/loopbacks.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
 #include "forwarder/port_watch_netns.h"
@@ -43,6 +44,7 @@ struct app {
 	struct loop *loop;
 	struct stack *stack;
 	struct shared_links *shared_links; /* NULL: a single guest */
+	struct loopbacks *loopbacks;	   /* NULL: guests have no loopback addresses */
 	struct ways *ways;
 	struct forwards *forwards;
 	struct policy *policy;
@@ -411,6 +413,7 @@ static int start_control(struct app *app)
 		.policy = app->policy,
 		.ways = app->ways,
 		.options = &app->options,
+		.loopbacks = app->loopbacks,
 		.reloaded = on_reloaded,
 		.arg = app,
 	};
@@ -418,9 +421,41 @@ static int start_control(struct app *app)
 	return app_control_new(app->loop, &setup, &app->control);
 }
 
+static void on_guests(void *arg)
+{
+	struct app *app = arg;
+
+	loopbacks_refresh(app->loopbacks);
+}
+
+static int start_loopbacks(struct app *app)
+{
+	const struct shared_options *o = &app->options.shared;
+	struct loopbacks_config config = {
+		.stack = app->stack,
+		.publisher = policy_publisher(app->policy),
+		.base = o->loopback,
+		.prefix4_bits = app->config.prefix4_bits,
+		.n_ports = o->n_ports,
+	};
+	int r;
+
+	if (ipaddr_is_any(&o->loopback))
+		return 0;
+	memcpy(config.ports, o->ports, sizeof(config.ports));
+	r = loopbacks_new(app->loop, &config, &app->loopbacks);
+	if (r < 0)
+		return r;
+	stack_on_guests(app->stack, on_guests, app);
+	return shared_links_watch(app->shared_links, app->loopbacks);
+}
+
 static int start(struct app *app)
 {
-	int r = start_control(app);
+	int r = start_loopbacks(app);
+
+	if (r == 0)
+		r = start_control(app);
 
 	if (app->options.config)
 		config_env_make_socket_dir(app->options.config);
@@ -465,6 +500,9 @@ static void tear_down(struct app *app)
 	qemu_free(app->qemu);
 	port_watch_netns_free(app->watch);
 	app_control_free(app->control);
+	if (app->loopbacks)
+		stack_on_guests(app->stack, NULL, NULL);
+	loopbacks_free(app->loopbacks);
 	shared_links_free(app->shared_links);
 	policy_free(app->policy);
 	forwards_free(app->forwards);

@@ -33,8 +33,8 @@ static void add_link(struct options *o, enum options_link link, const char *wher
 /* Guests on the command line replace the file's. */
 static int merge_shared(struct options *o, const struct config_shared *shared, char *error)
 {
-	size_t n = (size_t)o->n_links + 1 + shared->n_dgram + shared->n_vhost_user +
-		   shared->n_netns;
+	size_t n =
+		(size_t)o->n_links + 1 + shared->n_dgram + shared->n_vhost_user + shared->n_netns;
 	struct options_link_spec *links = reallocarray(o->links, n, sizeof(*links));
 	bool has_guests = o->n_links > 0;
 	int r;
@@ -63,7 +63,7 @@ static int merge_shared(struct options *o, const struct config_shared *shared, c
 static bool wants_shared(const struct options *o)
 {
 	return o->shared.host_interface || o->shared.uplink || o->shared.isolate ||
-	       o->shared.leases;
+	       o->shared.leases || !ipaddr_is_any(&o->shared.loopback);
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -108,8 +108,8 @@ int options_merge(struct options *options, const struct config *config,
 	if (wants_shared(options) && !options->is_shared) {
 		(void)snprintf(
 			error, OPTIONS_ERROR_SIZE,
-			"--host-interface, --uplink, --isolate and --leases are of a network "
-			"of many guests; add --shared");
+			"--host-interface, --uplink, --isolate, --loopback and --leases are of a "
+			"network of many guests; add --shared");
 		return -EINVAL;
 	}
 	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS &&

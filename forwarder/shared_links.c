@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "forwarder/guest_link.h"
+#include "forwarder/loopbacks.h"
 #include "forwarder/options.h"
 #include "netstack/base/list.h"
 #include "netstack/base/log.h"
@@ -168,6 +169,22 @@ static int open_all(struct shared_links *s)
 			result = r;
 	}
 	return result;
+}
+
+int shared_links_watch(struct shared_links *s, struct loopbacks *loopbacks)
+{
+	const struct options *o = s->setup.options;
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < o->n_links; i++) {
+		const struct options_link_spec *spec = &o->links[i];
+
+		struct mac mac = mac_of(spec->where);
+
+		if (spec->link == OPTIONS_LINK_NETNS)
+			r = loopbacks_watch(loopbacks, &mac, spec->where);
+	}
+	return r;
 }
 
 int shared_links_new(struct loop *loop, const struct shared_links_setup *setup,

@@ -4,6 +4,7 @@
  * that come and go, datagram sockets, namespaces, the host's interface, an
  * uplink. */
 struct loop;
+struct loopbacks;
 struct options;
 struct shared_links;
 struct stack;
@@ -19,5 +20,7 @@ struct shared_links_setup {
  * -errno, logged. */
 int shared_links_new(struct loop *loop, const struct shared_links_setup *setup,
 		     struct shared_links **out);
+/* Follows what the namespaces among them listen on. -errno, logged. */
+int shared_links_watch(struct shared_links *links, struct loopbacks *loopbacks);
 /* The links themselves are the stack's. Accepts NULL. */
 void shared_links_free(struct shared_links *links);

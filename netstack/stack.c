@@ -348,6 +348,11 @@ int stack_assign(struct stack *s, const struct mac *mac, const char *name, struc
 	return 0;
 }
 
+void stack_on_guests(struct stack *s, void (*changed)(void *arg), void *arg)
+{
+	guests_on_change(s->guests, changed, arg);
+}
+
 struct guest_visit {
 	const struct stack *stack;
 	stack_guest_fn *fn;
