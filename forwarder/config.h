@@ -48,6 +48,8 @@ struct config_network {
 struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
 	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
+	char *vsock, *vsock_uds; /* paths of sockets */
+	int64_t vsock_cid;
 };
 
 struct config_shared_guest {
@@ -87,8 +89,9 @@ struct config_ssh {
 
 struct config_agent {
 	enum config_agent_transport transport;
-	char *path; /* of serial and unix */
+	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
+	int cid;    /* of vsock */
 	char *token_file;
 };
 

@@ -9,6 +9,9 @@
 #include "forwarder/network_spec.h"
 #include "forwarder/shared_options.h"
 
+/* 0 to 2 are no guests: vsock(7). */
+#define CID_FIRST 3
+
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
 static void check_range(const char *field, long value, long max, struct problems *problems)
@@ -46,6 +49,15 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);
+	check_socket("guest.vsock", g->vsock, problems);
+	check_socket("guest.vsockUds", g->vsock_uds, problems);
+	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
+		problems_error(problems, "guest.vsockCid", "must be 3 to %u, but is %lld",
+			       UINT32_MAX - 1, (long long)g->vsock_cid);
+	if (g->vsock_uds && !g->vsock && !g->vsock_cid)
+		problems_error(problems, "guest.vsockUds",
+			       "offers the guest's vsock to other programs; "
+			       "give guest.vsock or guest.vsockCid too");
 	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
 			       "must have at most one of stream, dgram, vhostUser and netns: "
@@ -110,6 +122,22 @@ static void check_ssh(const struct config_ssh *s, struct problems *problems)
 	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
 }
 
+/* Who is at the other end. */
+static void check_agent_peer(const struct config_agent *a, struct problems *problems)
+{
+	if (a->transport == CONFIG_AGENT_VSOCK && a->cid < CID_FIRST)
+		problems_error(
+			problems, "agent.cid",
+			"must be the guest's CID, 3 or above, when agent.transport is vsock");
+	if (a->transport != CONFIG_AGENT_VSOCK && a->cid != 0)
+		problems_error(problems, "agent.cid", "needs agent.transport to be vsock");
+	if (a->transport == CONFIG_AGENT_TCP && !a->token_file)
+		problems_error(problems, "agent.tokenFile",
+			       "must be set when agent.transport is tcp");
+	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
+		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+}
+
 static void check_agent(const struct config_agent *a, struct problems *problems)
 {
 	bool has_path = a->transport == CONFIG_AGENT_UNIX || a->transport == CONFIG_AGENT_SERIAL;
@@ -119,16 +147,14 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 		    has_port && a->transport == CONFIG_AGENT_VSOCK ? INT32_MAX : UINT16_MAX,
 		    problems);
 	check_socket("agent.path", a->path, problems);
-	if (has_path && !a->path)
-		problems_error(problems, "agent.path",
-			       "must be set when agent.transport is unix or serial");
+	if (a->transport == CONFIG_AGENT_UNIX && !a->path)
+		problems_error(problems, "agent.path", "must be set when agent.transport is unix");
 	if (!has_path && a->path)
 		problems_error(problems, "agent.path",
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
-	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
-		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+	check_agent_peer(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */

@@ -75,6 +75,9 @@ static const cyaml_schema_field_t guest_fields[] = {
 	STRING("vhostUser", struct config_guest, vhost_user),
 	STRING("netns", struct config_guest, netns),
 	STRING("ifname", struct config_guest, ifname),
+	STRING("vsock", struct config_guest, vsock),
+	INT("vsockCid", struct config_guest, vsock_cid),
+	STRING("vsockUds", struct config_guest, vsock_uds),
 	CYAML_FIELD_END,
 };
 
@@ -141,6 +144,7 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
+	INT("cid", struct config_agent, cid),
 	STRING("tokenFile", struct config_agent, token_file),
 	CYAML_FIELD_END,
 };

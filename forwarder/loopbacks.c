@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "forwarder/control.h"
-#include "forwarder/port_watch_netns.h"
+#include "forwarder/port_watch.h"
 #include "forwarder/publisher.h"
 #include "forwarder/rule.h"
 #include "netstack/base/bytes.h"
@@ -29,7 +29,7 @@ struct loopback_guest {
 	bool is_listed;			 /* by the stack, in the refresh under way */
 	struct port_listener *listeners; /* n of them */
 	unsigned int n;
-	struct port_watch_netns *watch; /* NULL: reported, if at all */
+	struct port_watch *watch; /* NULL: reported, if at all */
 };
 
 struct loopbacks {
@@ -130,7 +130,7 @@ static void guest_free(struct loopback_guest *g)
 	const struct publication_list nothing = { .n = 0 };
 
 	(void)publish_list(g, &nothing);
-	port_watch_netns_free(g->watch);
+	port_watch_free(g->watch);
 	list_unlink(&g->node);
 	free(g->listeners);
 	free(g);
@@ -200,7 +200,9 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 
 int loopbacks_watch(struct loopbacks *l, const struct mac *mac, const char *netns)
 {
-	struct port_watch_netns_config config = { .netns = netns, .changed = on_listeners };
+	struct port_watch_config config = { .netns = netns,
+					    .client_age_ms = PORT_WATCH_NO_CLIENTS,
+					    .changed = on_listeners };
 
 	list_for_each(node, &l->guests) {
 		struct loopback_guest *g = container_of(node, struct loopback_guest, node);
@@ -208,7 +210,7 @@ int loopbacks_watch(struct loopbacks *l, const struct mac *mac, const char *netn
 		if (!mac_equal(&g->mac, mac))
 			continue;
 		config.arg = g;
-		return port_watch_netns_new(l->loop, &config, &g->watch);
+		return port_watch_new(l->loop, &config, &g->watch);
 	}
 	return -ENOENT;
 }

@@ -15,6 +15,9 @@ enum option_id {
 	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
+	OPT_VSOCK,
+	OPT_VSOCK_CID,
+	OPT_VSOCK_UDS,
 	OPT_IFNAME,
 	OPT_SHARED,
 	OPT_HOST_INTERFACE,
@@ -40,6 +43,9 @@ static const struct option long_options[] = {
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
 	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
+	{ "vsock", required_argument, NULL, OPT_VSOCK },
+	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
+	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
@@ -79,6 +85,13 @@ static const char help_text[] =
 	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
 	"  qemu ...           start QEMU, connected, and end with it\n"
+	"\n"
+	"Its vsock:\n"
+	"  --vsock PATH       listen for QEMU's vhost-user-vsock-pci and User-Mode Linux\n"
+	"  --vsock-cid N      its CID, 3 or above (default 3); without --vsock PATH, of a\n"
+	"                     guest whose vsock the kernel has\n"
+	"  --vsock-uds PATH   offer it to other programs: CONNECT PORT on this socket;\n"
+	"                     what the guest connects to goes to PATH_PORT\n"
 	"\n"
 	"Many guests on one network, which reach each other by address and name:\n"
 	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"
@@ -264,6 +277,18 @@ static int parse_network(struct parser *p)
 	return 0;
 }
 
+static int parse_cid(struct parser *p)
+{
+	char *end;
+	unsigned long cid = strtoul(optarg, &end, 10);
+
+	if (*optarg < '0' || *optarg > '9' || *end || cid < 3 || cid > OPTIONS_CID_MAX)
+		return bad(p, "--vsock-cid %s: the CID of a guest is 3 to %u", optarg,
+			   OPTIONS_CID_MAX);
+	p->o->vsock_cid = (uint32_t)cid;
+	return 0;
+}
+
 static int parse_forward(struct parser *p)
 {
 	struct options *o = p->o;
@@ -317,6 +342,12 @@ static int take_option(struct parser *p, int option)
 		p->shared_only = "--leases";
 		o->shared.leases = optarg;
 		return 0;
+	case OPT_VSOCK:
+		return parse_socket_path(p, "--vsock", &o->vsock_path);
+	case OPT_VSOCK_CID:
+		return parse_cid(p);
+	case OPT_VSOCK_UDS:
+		return parse_socket_path(p, "--vsock-uds", &o->vsock_uds);
 	case OPT_CONFIG:
 		o->config_path = optarg;
 		return 0;
@@ -459,6 +490,9 @@ static int check_together(struct parser *p)
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
+		return bad(p, "--vsock-uds offers the guest's vsock to other programs; "
+			      "give --vsock PATH or --vsock-cid too");
 	if (o->link == OPTIONS_LINK_FD && o->ready_fd == o->link_fd)
 		return bad(p, "--fd and --ready-fd are both %d; they are two descriptors",
 			   o->link_fd);
@@ -531,6 +565,8 @@ void options_complete(struct options *o)
 {
 	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
 
+	if (o->vsock_path && !o->vsock_cid)
+		o->vsock_cid = OPTIONS_CID_DEFAULT;
 	if (o->mtu != 0)
 		return;
 	if (o->link == OPTIONS_LINK_SHARED)

@@ -38,6 +38,8 @@ struct options_link_spec {
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
+#define OPTIONS_CID_DEFAULT 3
+#define OPTIONS_CID_MAX (UINT32_MAX - 1)
 
 struct config;
 
@@ -55,6 +57,12 @@ struct options {
 	unsigned int n_links;
 	bool is_shared;
 	struct shared_options shared; /* of --shared */
+
+	/* The guest's vsock: a socket for its device (NULL: the kernel has it), its
+	 * CID (0: it has no vsock, or 3 with vsock_path), and where other programs
+	 * find it (NULL: nowhere). */
+	const char *vsock_path, *vsock_uds;
+	uint32_t vsock_cid;
 
 	const char *config_path;     /* NULL: no file */
 	const struct config *config; /* NULL, or what options_merge() took in */

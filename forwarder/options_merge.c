@@ -22,6 +22,12 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	}
 	if (o->link == OPTIONS_LINK_NETNS && !o->is_ifname_given && guest->ifname)
 		o->ifname = guest->ifname;
+	if (!o->vsock_path)
+		o->vsock_path = guest->vsock;
+	if (!o->vsock_cid)
+		o->vsock_cid = (uint32_t)guest->vsock_cid;
+	if (!o->vsock_uds)
+		o->vsock_uds = guest->vsock_uds;
 }
 
 static void add_link(struct options *o, enum options_link link, const char *where)
@@ -89,6 +95,17 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 		o->pcap_path = logging->pcap;
 }
 
+/* Only for its own QEMU netfwd makes a serial port. */
+static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
+{
+	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
+		return 0;
+	(void)snprintf(error, OPTIONS_ERROR_SIZE,
+		       "agent.path must be set when agent.transport is serial, to the socket of "
+		       "QEMU's port; only netfwd qemu makes one by itself");
+	return -EINVAL;
+}
+
 int options_merge(struct options *options, const struct config *config,
 		  char error[static OPTIONS_ERROR_SIZE])
 {
@@ -112,6 +129,12 @@ int options_merge(struct options *options, const struct config *config,
 			"network of many guests; add --shared");
 		return -EINVAL;
 	}
+	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "--vsock-uds offers the guest's vsock to other programs; "
+			       "give --vsock or guest.vsock too, or a CID");
+		return -EINVAL;
+	}
 	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS &&
 	    options->link != OPTIONS_LINK_SHARED) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,
@@ -120,6 +143,8 @@ int options_merge(struct options *options, const struct config *config,
 		return -EINVAL;
 	}
 	merge_logging(options, &config->logging);
+	if (check_agent(options, &config->agent, error) < 0)
+		return -EINVAL;
 	options->config = config;
 	return merge_network(options, &config->network, error);
 }

@@ -6,6 +6,7 @@
 struct loop;
 struct loopbacks;
 struct options;
+struct publisher;
 struct shared_links;
 struct stack;
 struct stack_config;
@@ -20,7 +21,10 @@ struct shared_links_setup {
  * -errno, logged. */
 int shared_links_new(struct loop *loop, const struct shared_links_setup *setup,
 		     struct shared_links **out);
-/* Follows what the namespaces among them listen on. -errno, logged. */
-int shared_links_watch(struct shared_links *links, struct loopbacks *loopbacks);
+/* Has guests served on their loopback addresses, if that was asked for; the publisher
+ * outlives it. -errno, logged. */
+int shared_links_serve(struct shared_links *links, struct publisher *publisher);
+/* NULL: it was not asked for, or links is NULL. */
+struct loopbacks *shared_links_loopbacks(const struct shared_links *links);
 /* The links themselves are the stack's. Accepts NULL. */
 void shared_links_free(struct shared_links *links);

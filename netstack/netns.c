@@ -230,12 +230,16 @@ static int make_diag(const void *arg, struct report *r)
 
 	if (fd < 0)
 		return failed(r, -errno, "open sock_diag");
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return failed(r, -errno, "subscribe to sock_diag");
-	e = read_ephemeral_range(r);
-	if (e < 0)
-		return failed(r, e, "read ip_local_port_range");
-	return fd;
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		e = failed(r, -errno, "subscribe to sock_diag");
+	} else {
+		e = read_ephemeral_range(r);
+		if (e == 0)
+			return fd;
+		(void)failed(r, e, "read ip_local_port_range");
+	}
+	close(fd);
+	return e;
 }
 
 /* Makes a descriptor, or calls failed(). */
@@ -325,7 +329,10 @@ int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
 	const struct job job = { netns, make_diag, &groups };
 	struct report r = { 0 };
 
-	(void)run_job(&job, &r, &out->fd);
+	if (netns)
+		(void)run_job(&job, &r, &out->fd);
+	else
+		out->fd = make_diag(&groups, &r);
 	memcpy(step, r.step, NETNS_STEP_SIZE);
 	out->ephemeral_first = r.ephemeral_first;
 	out->ephemeral_last = r.ephemeral_last;

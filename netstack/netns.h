@@ -38,6 +38,7 @@ struct netns_diag {
 	uint16_t ephemeral_first, ephemeral_last; /* ip_local_port_range */
 };
 
-/* With `groups` (bits 1 << (SKNLGRP_... - 1)) bound to them. Errors as above. */
+/* With `groups` (bits 1 << (SKNLGRP_... - 1)) bound to them. Errors as above.
+ * netns NULL: our own. */
 int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
 		    char step[static NETNS_STEP_SIZE]);

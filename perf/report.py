@@ -11,6 +11,10 @@ GROUPS = {
     "ns-1500": "Namespace guest, MTU 1500",
     "ns-splice": "For information, past the NIC: pasta's splice",
     "qemu": "QEMU guest",
+    "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
+    "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
+    "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
+    "tunnel-tcp-8": "Tunnels over TCP by the guest's NIC, eight connections",
     "shared-ip": "Shared network: the host and a namespace guest, by address",
     "shared-guests": "Shared network: two namespace guests",
 }
@@ -23,7 +27,7 @@ CONNECTIONS = {
 }
 # What netfwd aims at: this many times the peer's rate.
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
-         "qemu-user-1500": 2.0, "bridge": 0.5}
+         "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7, "bridge": 0.5}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
 
 
@@ -90,7 +94,7 @@ def pairs(rows):
             if not name.startswith("netfwd"):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
-                       (group, p) != ("qemu", "loopback")]
+                       not (p == "loopback" and group.startswith(("qemu", "tunnel")))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:

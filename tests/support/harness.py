@@ -173,6 +173,33 @@ class Netfwd(Program):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
+class Agent(Program):
+    """netfwd-agent, in the network namespace of a guest that is one."""
+
+    def __init__(self, guest, *arguments):
+        ready, ready_child = os.pipe()
+        binary = pathlib.Path(Netfwd.binary()).with_name("netfwd-agent")
+        command = ["nsenter", f"--net=/run/netns/{guest.name}", binary,
+                   f"--ready-fd={ready_child}", *arguments]
+        super().__init__("netfwd-agent " + " ".join(arguments), command, pass_fds=[ready_child])
+        os.close(ready_child)
+        with os.fdopen(ready, "rb") as ready:
+            answered = select.select([ready], [], [], START_TIMEOUT)[0]
+            if not answered or ready.read(1) != b"1":
+                self.kill()
+                raise RuntimeError(f"the agent did not become ready:\n{self.log()}")
+
+    def stop(self):
+        """Insists on an orderly end, sanitizers included."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        finally:
+            self.kill()
+        if status != 0:
+            raise RuntimeError(f"the agent ended with {status}:\n{self.log()[-4000:]}")
+
+
 class Guest:
     """What every kind of guest can do. Subclasses say how to run a shell script in it."""
 
@@ -292,6 +319,23 @@ class QemuGuest(Machine):
                    "-device", "virtserialport,chardev=control,name=control",
                    *self.network(), *self.extra]
         return Program("qemu", command, pass_fds=[fd])
+
+
+class WrappedGuest(Machine):
+    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+        self.start()
+
+    def launch(self, fd):
+        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(),
+                                   "-serial", f"file:{new_log('guest console')}",
+                                   "-device", "virtio-serial-pci,id=c",
+                                   "-chardev", f"socket,id=control,fd={fd}",
+                                   "-device", "virtserialport,bus=c.0,chardev=control,name=control",
+                                   verb=["qemu"], pass_fds=[fd])
+        return self.netfwd
 
 
 class UmlGuest(Machine):

@@ -16,7 +16,8 @@ import harness
 
 ROOT = harness.ROOT
 MANUAL, FORMAT = ROOT / "forwarder/netfwd.1", ROOT / "forwarder/netfwd.yaml.5"
-VERBS = ("check", "explain", "status", "expose", "unexpose", "events", "reload")
+VERBS = ("check", "explain", "status", "expose", "unexpose", "events", "reload", "ip")
+BOXES = ("box1", "box2")  # names of namespaces
 PATIENCE = 20
 # What a command on its own needs of the netfwd that it asks, in place of the examples' names.
 STAND_INS = {"netfwd.yaml": "configs/user.yaml", "/run/vm1/control.sock": "control.sock"}
@@ -91,6 +92,10 @@ class Documents(unittest.TestCase):
         harness.until(has_its_own, PATIENCE, "a namespace")
         return str(process.pid)
 
+    def make_namespaces(self, names):
+        for name in names:
+            self.addCleanup(harness.NamespaceGuest(name).remove)
+
     def test_commands_are_found_everywhere(self):
         everything = shown()
         self.assertGreater(len(everything), 15, everything)
@@ -105,6 +110,7 @@ class Documents(unittest.TestCase):
             with self.subTest(command):
                 arguments = [self.process_4711() if word == "4711" else word
                              for word in words(command)[1:]]
+                self.make_namespaces(word for word in arguments if word in BOXES)
                 verb = arguments[:1] if arguments[:1] == ["qemu"] else []
                 netfwd = harness.Netfwd.start(*arguments[len(verb):], verb=verb)
                 netfwd.stop()

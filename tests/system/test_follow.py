@@ -4,9 +4,7 @@
 #   host, in a network of its own               guest, another network namespace
 #   client ── 127.0.0.1:P, [::1]:P ── netfwd ══ TAP ══ eth0 ── *:P  (sockets of this test)
 """What a namespace guest listens on appears on the host, and goes with it."""
-import concurrent.futures
 import contextlib
-import ctypes
 import os
 import pathlib
 import socket
@@ -16,110 +14,13 @@ import unittest
 
 import paths  # noqa: F401
 import harness
+from following import (PATIENCE, PORT, Inside, Pair, pair_eventually, wait_reachable,
+                       wait_refused)
 
-CLONE_NEWNET = 0x40000000
-PATIENCE = 20  # seconds, of a busy machine
 PROMISE = 0.1  # seconds, from listen() to reachable and from close() to refused
-PORT = 8080  # below those that the kernel gives to clients; this network is the test's own
 SAMPLES = 25
-POLL = 0.002
 
 CONFIG = "{}\n"  # a namespace's ports need no configuration
-
-
-class Inside:
-    """Sockets in a guest's namespace, made by a thread that has entered it."""
-
-    def __init__(self, guest):
-        self.thread = concurrent.futures.ThreadPoolExecutor(1, initializer=self.enter,
-                                                            initargs=(guest.name,))
-
-    @staticmethod
-    def enter(name):
-        with open(f"/run/netns/{name}", "rb") as namespace:
-            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) < 0:
-                raise OSError(ctypes.get_errno(), "setns")
-
-    @staticmethod
-    def open(address, port, kind):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.settimeout(PATIENCE)
-        sock.bind((address, port))
-        if kind == socket.SOCK_STREAM:
-            sock.listen(16)
-        return sock
-
-    def listen(self, address, port, kind=socket.SOCK_STREAM):
-        return self.thread.submit(self.open, address, port, kind).result(PATIENCE)
-
-    def close(self):
-        self.thread.shutdown()
-
-
-def connect(port, host="127.0.0.1"):
-    return socket.create_connection((host, port), PATIENCE)
-
-
-def is_reachable(port, host="127.0.0.1"):
-    try:
-        connect(port, host).close()
-    except ConnectionError:  # reset: it went while this one was being accepted
-        return False
-    return True
-
-
-def seconds_until(condition, what):
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > PATIENCE:
-            raise TimeoutError(f"gave up waiting for {what}")
-        time.sleep(POLL)
-    return time.monotonic() - start
-
-
-def wait_reachable(port, host="127.0.0.1"):
-    return seconds_until(lambda: is_reachable(port, host), f"{host}:{port} to be served")
-
-
-def wait_refused(port, host="127.0.0.1"):
-    return seconds_until(lambda: not is_reachable(port, host), f"{host}:{port} to be refused")
-
-
-class Pair:
-    """A connection through netfwd: the client's end, and the guest's."""
-
-    def __init__(self, listener, port, host="127.0.0.1"):
-        self.client = connect(port, host)
-        self.client.sendall(b"hello")
-        try:
-            self.guest = self.accept(listener)
-        except OSError:
-            self.client.close()
-            raise
-
-    @staticmethod
-    def accept(listener):
-        while True:  # what is_reachable() left in the backlog comes first
-            guest, _ = listener.accept()
-            guest.settimeout(PATIENCE)
-            with contextlib.suppress(ConnectionError):
-                if guest.recv(5) == b"hello":
-                    return guest
-            guest.close()
-
-    def check(self):
-        for source, sink in ((self.client, self.guest), (self.guest, self.client)):
-            source.sendall(b"ping")
-            if sink.recv(4, socket.MSG_WAITALL) != b"ping":
-                raise RuntimeError("the connection has ended")
-
-    def close(self):
-        self.client.close()
-        self.guest.close()
 
 
 class Follow(unittest.TestCase):
@@ -184,7 +85,7 @@ class Follow(unittest.TestCase):
         pair = self.pair(first)
         first.close()
         second = self.listen("0.0.0.0")
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
         pair.check()
         self.assertNotIn("stopping ", self.netfwd.log())
         second.close()
@@ -213,7 +114,7 @@ class Follow(unittest.TestCase):
         self.pair(first).check()
         first.close()
         netfwd.wait_log("recovered protocol=tcp", PATIENCE)
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
 
     def test_by_option_the_second_guest_gets_the_next_free_port(self):
         self.listen()
@@ -221,7 +122,7 @@ class Follow(unittest.TestCase):
         netfwd, second = self.follow_another_guest("autoCorrect: true")
         netfwd.wait_log(f"forwarding protocol=tcp host=127.0.0.1:{self.port + 1}", PATIENCE)
         self.port += 1
-        self.pair_eventually(second).check()
+        pair_eventually(second, self.port).check()
 
     def first_sender(self, client, server):
         """Sends until something arrives: the first datagram may be lost to ARP."""
@@ -234,21 +135,15 @@ class Follow(unittest.TestCase):
                 return sender
         raise TimeoutError("no datagram arrived")
 
-    def pair_eventually(self, listener):
-        """A client that comes before netfwd has seen a change is reset."""
-        listener.settimeout(5 * PROMISE)
-        for _ in range(int(PATIENCE / PROMISE)):
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                return self.pair(listener)
-        raise TimeoutError("no connection arrived")
-
     def test_both_halves_of_a_published_port_are_one(self):
         first = self.listen("0.0.0.0")
         wait_reachable(self.port)
         pair = self.pair(first)
         second = self.listen("::")
         first.close()
-        self.pair_eventually(second).check()
+        eventual = pair_eventually(second, self.port)
+        self.addCleanup(eventual.close)
+        eventual.check()
         pair.check()
         self.assertEqual(self.netfwd.log().count("forwarding protocol=tcp"), 1)
         second.close()
