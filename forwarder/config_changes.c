@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/config_changes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -53,6 +54,58 @@ static const char *text_at(const struct config *config, size_t at)
 	return text ? text : "";
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool are_same_texts(char *const *a, unsigned int n_a, char *const *b, unsigned int n_b)
+{
+	for (unsigned int i = 0; i < n_a && n_a == n_b; i++) {
+		if (!is_same_text(a[i], b[i]))
+			return false;
+	}
+	return n_a == n_b;
+}
+
+static bool are_same_guests(const struct config_shared *a, const struct config_shared *b)
+{
+	for (unsigned int i = 0; i < a->n_guests && a->n_guests == b->n_guests; i++) {
+		if (!is_same_text(a->guests[i].name, b->guests[i].name) ||
+		    !is_same_text(a->guests[i].mac, b->guests[i].mac) ||
+		    !is_same_text(a->guests[i].address, b->guests[i].address))
+			return false;
+	}
+	return a->n_guests == b->n_guests;
+}
+
+static bool has_same_links(const struct config_shared *a, const struct config_shared *b)
+{
+	return is_same_text(a->stream, b->stream) &&
+	       are_same_texts(a->dgram, a->n_dgram, b->dgram, b->n_dgram) &&
+	       are_same_texts(a->vhost_user, a->n_vhost_user, b->vhost_user, b->n_vhost_user) &&
+	       are_same_texts(a->netns, a->n_netns, b->netns, b->n_netns) &&
+	       is_same_text(a->host_interface, b->host_interface) &&
+	       is_same_text(a->uplink, b->uplink);
+}
+
+static bool is_same_shared(const struct config_shared *a, const struct config_shared *b)
+{
+	if (!a || !b)
+		return a == b;
+	return has_same_links(a, b) && is_same_text(a->leases, b->leases) &&
+	       a->isolate == b->isolate && a->port_security == b->port_security &&
+	       is_same_text(a->range, b->range) && is_same_text(a->loopback, b->loopback) &&
+	       a->n_loopback_ports == b->n_loopback_ports &&
+	       (a->n_loopback_ports == 0 ||
+		memcmp(a->loopback_ports, b->loopback_ports,
+		       a->n_loopback_ports * sizeof(*a->loopback_ports)) == 0) &&
+	       a->lease_time == b->lease_time &&
+	       are_same_texts(a->ntp, a->n_ntp, b->ntp, b->n_ntp) &&
+	       are_same_texts(a->search, a->n_search, b->search, b->n_search) &&
+	       are_same_guests(a, b);
+}
+
 void config_changes(const struct config *before, const struct config *after, config_change_fn *fn,
 		    void *arg)
 {
@@ -68,4 +121,6 @@ void config_changes(const struct config *before, const struct config *after, con
 		if (differ)
 			fn(arg, keys[i].name);
 	}
+	if (!is_same_shared(before->shared, after->shared))
+		fn(arg, "shared");
 }
