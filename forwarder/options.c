@@ -24,6 +24,7 @@ enum option_id {
 	OPT_HOST_INTERFACE,
 	OPT_UPLINK,
 	OPT_ISOLATE,
+	OPT_LOOPBACK,
 	OPT_LEASES,
 	OPT_CONFIG,
 	OPT_FORWARD,
@@ -53,6 +54,7 @@ static const struct option long_options[] = {
 	{ "host-interface", required_argument, NULL, OPT_HOST_INTERFACE },
 	{ "uplink", required_argument, NULL, OPT_UPLINK },
 	{ "isolate", no_argument, NULL, OPT_ISOLATE },
+	{ "loopback", required_argument, NULL, OPT_LOOPBACK },
 	{ "leases", required_argument, NULL, OPT_LEASES },
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "forward", required_argument, NULL, OPT_FORWARD },
@@ -102,6 +104,7 @@ static const char help_text[] =
 	"    --host-interface NAME   an interface of the host on it, made if need be\n"
 	"    --uplink IFNAME  join an interface of the host to it\n"
 	"    --isolate        guests reach the host, but not each other\n"
+	"    --loopback 127.105.0.0  serve the ports of guest number N on 127.105.0.N\n"
 	"    --leases FILE    where DHCP leases are kept\n"
 	"\n"
 	"Forwards:\n"
@@ -236,6 +239,16 @@ static int parse_host_ifname(struct parser *p, const char *option, const char **
 	return 0;
 }
 
+static int parse_loopback(struct parser *p)
+{
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	p->shared_only = "--loopback";
+	if (network_spec_parse_loopback(optarg, &p->o->shared.loopback, why) < 0)
+		return bad(p, "--loopback %.64s: %s", optarg, why);
+	return 0;
+}
+
 static int parse_ifname(struct parser *p)
 {
 	char why[NETWORK_SPEC_ERROR_SIZE];
@@ -349,6 +362,8 @@ static int take_option(struct parser *p, int option)
 		p->shared_only = "--isolate";
 		o->shared.isolate = true;
 		return 0;
+	case OPT_LOOPBACK:
+		return parse_loopback(p);
 	case OPT_LEASES:
 		p->shared_only = "--leases";
 		o->shared.leases = optarg;

@@ -11,12 +11,17 @@
 struct config_shared;
 struct options;
 
+#define SHARED_OPTIONS_MAX_PORTS 32U
+
 struct shared_options {
 	const char *host_interface; /* the host's interface on the network; NULL: none */
 	const char *uplink;	    /* an interface that leads to more stations; NULL */
 	const char *leases;	    /* file; NULL: as shared_options_lease_path() says */
 	bool isolate;
 	bool trust_guests;
+	struct ipaddr loopback; /* any: guests have no addresses on the host's loopback */
+	uint16_t ports[SHARED_OPTIONS_MAX_PORTS]; /* of every guest, there; n_ports of them */
+	unsigned int n_ports;
 	struct ipaddr first4, last4; /* what DHCP gives out; any: as by default */
 	uint32_t lease_s;	     /* 0: as by default */
 	struct ipaddr ntp[STACK_MAX_NTP];
