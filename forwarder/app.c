@@ -357,28 +357,24 @@ static int set_up_agent(struct app *app)
 	return r;
 }
 
-static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
-{
-	if (r == 0)
-		ways_add(app->ways, kind, tunnel);
-	return r;
-}
-
 /* The guest's link is there. */
 static int set_up_ways(struct app *app)
 {
 	const struct options *o = &app->options;
 	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
-	struct tunnel *tunnel = NULL;
-	int r;
+	struct tunnel *tunnel;
+	int r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
 
-	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
-	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
-	if (r == 0 && is_namespace) {
+	if (r < 0)
+		return r;
+	ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	if (is_namespace) {
 		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
-		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+		if (r < 0)
+			return r;
+		ways_add(app->ways, RULE_VIA_NETNS, tunnel);
 	}
-	return r < 0 ? r : set_up_agent(app);
+	return set_up_agent(app);
 }
 
 static int set_up_base(struct app *app)
