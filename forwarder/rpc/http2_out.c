@@ -64,6 +64,7 @@ static ssize_t transport_write(struct http2 *h, const struct iovec *iov, int n)
 
 	if (r == -EAGAIN) {
 		h->out.is_blocked = true;
+		h->transport->ops->want(h->transport, STREAM_READ | STREAM_WRITE);
 		return 0;
 	}
 	if (r < 0) {
