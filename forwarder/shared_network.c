@@ -7,7 +7,7 @@
 #include "forwarder/options.h"
 #include "forwarder/state_dir.h"
 #include "netstack/base/log.h"
-#include "netstack/stack_config.h"
+#include "netstack/stack.h"
 
 /* One network has one file, whatever is on it. */
 static void choose_lease_file(struct stack_config *network, char lease_path[static PATH_MAX])
@@ -51,7 +51,12 @@ int shared_network_choose(const struct options *options, struct stack_config *ou
 
 	if (r < 0)
 		return r;
-	r = shared_options_network(options, out, error);
+	*out = stack_config_default();
+	out->mtu = options->mtu;
+	out->host_loopback = options->host_loopback;
+	out->network4 = options->network4;
+	out->prefix4_bits = options->prefix4_bits;
+	r = shared_options_network(&options->shared, out, error);
 	if (r < 0)
 		log_error("%s", error);
 	else if (!out->shared.lease_path)

@@ -9,8 +9,6 @@
 
 #include "forwarder/config.h"
 #include "forwarder/network_spec.h"
-#include "forwarder/options.h"
-#include "netstack/stack.h"
 
 #define FIRST_GUEST 16
 #define LEASE_S 3600U
@@ -225,22 +223,15 @@ static int check(const struct stack_config *c, const struct shared_options *o, c
 	return 0;
 }
 
-int shared_options_network(const struct options *options, struct stack_config *out,
+int shared_options_network(const struct shared_options *options, struct stack_config *c,
 			   char error[static SHARED_OPTIONS_ERROR_SIZE])
 {
-	struct stack_config c = stack_config_default();
-
-	c.is_shared = true;
-	c.mtu = options->mtu;
-	c.host_loopback = options->host_loopback;
-	c.network4 = (struct ipaddr)IPADDR_V4(192, 168, 105, 0);
-	c.prefix4_bits = 24;
-	if (options->prefix4_bits) {
-		c.network4 = options->network4;
-		c.prefix4_bits = options->prefix4_bits;
+	c->is_shared = true;
+	if (c->prefix4_bits == 0) {
+		c->network4 = (struct ipaddr)IPADDR_V4(192, 168, 105, 0);
+		c->prefix4_bits = 24;
 	}
-	set_addresses(&c, options->shared.host_interface != NULL);
-	set_policy(&c, &options->shared);
-	*out = c;
-	return check(&c, &options->shared, error);
+	set_addresses(c, options->host_interface != NULL);
+	set_policy(c, options);
+	return check(c, options, error);
 }

@@ -9,7 +9,6 @@
 #include "netstack/stack_config.h"
 
 struct config_shared;
-struct options;
 
 #define SHARED_OPTIONS_MAX_PORTS 32U
 
@@ -40,9 +39,10 @@ int shared_options_merge(struct shared_options *options, const struct config_sha
 			 char error[static SHARED_OPTIONS_ERROR_SIZE]);
 void shared_options_deinit(struct shared_options *options);
 
-/* The network as the stack has it: 192.168.105.0/24 unless options->network4 says
- * otherwise. The host's own kernel is .1 if it has an interface there, and the
- * gateway is .2 then; else the gateway is .1. DNS is .3, guests start at .16. The
- * addresses of guests are checked to be of this network: -EINVAL. */
-int shared_options_network(const struct options *options, struct stack_config *out,
+/* Completes the network as the stack has it, whose MTU, policy and IPv4 network are
+ * there already: 192.168.105.0/24 where that has 0 bits. The host's own kernel is .1
+ * if it has an interface there, and the gateway is .2 then; else the gateway is .1.
+ * DNS is .3, guests start at .16. The addresses of guests are checked to be of this
+ * network: -EINVAL. */
+int shared_options_network(const struct shared_options *options, struct stack_config *network,
 			   char error[static SHARED_OPTIONS_ERROR_SIZE]);

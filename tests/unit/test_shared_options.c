@@ -89,6 +89,17 @@ static void assert_address(const struct ipaddr *addr, const char *text)
 	assert_string_equal(ipaddr_format(addr, found), text);
 }
 
+static int network_of(const struct options *o, struct stack_config *c,
+		      char error[static SHARED_OPTIONS_ERROR_SIZE])
+{
+	*c = (struct stack_config){
+		.mtu = o->mtu,
+		.network4 = o->network4,
+		.prefix4_bits = o->prefix4_bits,
+	};
+	return shared_options_network(&o->shared, c, error);
+}
+
 static void every_key_reaches_the_stack(void **state)
 {
 	char error[SHARED_OPTIONS_ERROR_SIZE];
@@ -108,7 +119,7 @@ static void every_key_reaches_the_stack(void **state)
 	assert_int_equal(f.options.shared.n_ports, 2);
 	assert_int_equal(f.options.shared.ports[1], 8080);
 
-	assert_int_equal(shared_options_network(&f.options, &c, error), 0);
+	assert_int_equal(network_of(&f.options, &c, error), 0);
 	assert_true(c.is_shared && c.shared.isolate && c.shared.trust_guests);
 	assert_int_equal(c.mtu, 1500);
 	assert_int_equal(c.lease_s, 7200);
@@ -138,7 +149,7 @@ static void nothing_but_the_section_is_a_network_too(void **state)
 	(void)state;
 	merge(&f, "shared: {}\n", NULL);
 	assert_int_equal(f.options.n_links, 0);
-	assert_int_equal(shared_options_network(&f.options, &c, error), 0);
+	assert_int_equal(network_of(&f.options, &c, error), 0);
 	assert_address(&c.network4, "192.168.105.0");
 	assert_address(&c.gateway4, "192.168.105.1");
 	assert_address(&c.prefix6, "fd00:c0a8:69::");
@@ -210,7 +221,7 @@ static void addresses_lie_in_the_network(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		merge(&f, cases[i], NULL);
-		assert_int_equal(shared_options_network(&f.options, &c, error), -EINVAL);
+		assert_int_equal(network_of(&f.options, &c, error), -EINVAL);
 		assert_non_null(strstr(error, "must "));
 		done(&f);
 	}
@@ -225,15 +236,17 @@ static void note_change(void *arg, const char *key)
 
 static void a_change_of_it_is_noticed(void **state)
 {
-	static const char *const others[] = {
-		"shared: {stream: /b, netns: [a]}",
-		"shared: {stream: /a, netns: [b]}",
-		"shared: {stream: /a, netns: [a, b]}",
-		"shared: {stream: /a, netns: [a], isolate: true}",
-		"shared: {stream: /a, netns: [a], loopbackPorts: [1]}",
-		"shared: {stream: /a, netns: [a], guests: [{mac: '02:00:00:00:00:01', address: "
-		"10.0.0.1}]}",
-		"plain: false",
+	static const struct {
+		const char *text, *key;
+	} others[] = {
+		{ "shared: {stream: /b, netns: [a]}", "shared.stream" },
+		{ "shared: {stream: /a, netns: [b]}", "shared.netns" },
+		{ "shared: {stream: /a, netns: [a, b]}", "shared.netns" },
+		{ "shared: {stream: /a, netns: [a], isolate: true}", "shared.isolate" },
+		{ "shared: {stream: /a, netns: [a], loopbackPorts: [1]}", "shared.loopbackPorts" },
+		{ "shared: {stream: /a, netns: [a], guests: [{mac: '02:00:00:00:00:01', address: "
+		  "10.0.0.1}]}",
+		  "shared.guests" },
 	};
 	static const char first[] = "shared: {stream: /a, netns: [a]}";
 	struct fixture f;
@@ -244,12 +257,12 @@ static void a_change_of_it_is_noticed(void **state)
 	config_changes(before, same, note_change, &changed);
 	assert_null(changed);
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-		struct config *after = parse(&f, others[i]);
+		struct config *after = parse(&f, others[i].text);
 
 		changed = NULL;
 		config_changes(before, after, note_change, &changed);
 		assert_non_null(changed);
-		assert_string_equal(changed, "shared");
+		assert_string_equal(changed, others[i].key);
 		config_free(after);
 	}
 	config_free(before);
