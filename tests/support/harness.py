@@ -192,6 +192,11 @@ class Agent(Program):
     def binary():
         return str(pathlib.Path(Netfwd.binary()).with_name("netfwd-agent"))
 
+    @classmethod
+    def is_sanitized(cls):
+        """Then it needs more address space than User-Mode Linux gives its processes."""
+        return b"__asan_init" in pathlib.Path(cls.binary()).read_bytes()
+
     def stop(self):
         """Insists on an orderly end, sanitizers included."""
         self.process.send_signal(signal.SIGTERM)

@@ -125,6 +125,8 @@ class UserModeLinux(AgentChecks):
 
     @classmethod
     def setUpClass(cls):
+        if harness.Agent.is_sanitized():
+            raise unittest.SkipTest("no address sanitizer in User-Mode Linux")
         nic, vsock = harness.new_path("nic"), harness.new_path("vsock")
         cls.netfwd = harness.Netfwd.start(f"--vhost-user={nic}", f"--vsock={vsock}",
                                           cls.configure(), "-v")
