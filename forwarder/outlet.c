@@ -122,6 +122,11 @@ void outlet_tell_forwarding(struct outlet *o, struct tenant *t)
 		return;
 	outlet_tell_stopping(o);
 	o->route = outlet_route(o, t);
+	if (o->route.guest_socket) {
+		(void)snprintf(o->guest_socket, sizeof(o->guest_socket), "%s",
+			       o->route.guest_socket);
+		o->route.guest_socket = o->guest_socket;
+	}
 	if (t->has_failed)
 		event_recovered(&o->route);
 	t->has_failed = false;

@@ -70,7 +70,8 @@ struct outlet {
 	unsigned int retry_ms;
 	struct tenant *announced; /* whose `forwarding` was the last event */
 	struct forward_route route;
-	int bind_error; /* -errno, when FAILED */
+	char guest_socket[PUBLICATION_PATH_SIZE]; /* of route, which outlives its claim */
+	int bind_error;				  /* -errno, when FAILED */
 	char error[LISTEN_ERROR_SIZE];
 	char dial_error[64];
 };

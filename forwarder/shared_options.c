@@ -9,8 +9,6 @@
 
 #include "forwarder/config.h"
 #include "forwarder/network_spec.h"
-#include "forwarder/options.h"
-#include "netstack/stack.h"
 
 #define FIRST_GUEST 16
 #define LEASE_S 3600U
@@ -58,6 +56,26 @@ static int take_search(struct shared_options *o, const struct config_shared *c, 
 	for (unsigned int i = 0; i < c->n_search; i++)
 		o->search[i] = c->search[i];
 	o->n_search = c->n_search;
+	return 0;
+}
+
+static int take_loopback(struct shared_options *o, const struct config_shared *c, char *error)
+{
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	if (c->loopback && ipaddr_is_any(&o->loopback) &&
+	    network_spec_parse_loopback(c->loopback, &o->loopback, why) < 0)
+		return bad(error, "shared.loopback is \"%.64s\": %s", c->loopback, why);
+	if (c->n_loopback_ports > SHARED_OPTIONS_MAX_PORTS)
+		return bad(error, "shared.loopbackPorts has %u ports: must be at most %u",
+			   c->n_loopback_ports, SHARED_OPTIONS_MAX_PORTS);
+	for (unsigned int i = 0; i < c->n_loopback_ports; i++) {
+		if (c->loopback_ports[i] < 1 || c->loopback_ports[i] > UINT16_MAX)
+			return bad(error, "shared.loopbackPorts[%u] is %d: must be 1 to 65535", i,
+				   c->loopback_ports[i]);
+		o->ports[i] = (uint16_t)c->loopback_ports[i];
+	}
+	o->n_ports = c->n_loopback_ports;
 	return 0;
 }
 
@@ -110,6 +128,8 @@ int shared_options_merge(struct shared_options *o, const struct config_shared *c
 		r = take_ntp(o, c, error);
 	if (r == 0)
 		r = take_search(o, c, error);
+	if (r == 0)
+		r = take_loopback(o, c, error);
 	if (r == 0)
 		r = take_guests(o, c, error);
 	return r;
@@ -181,12 +201,15 @@ static bool is_inside(const struct stack_config *c, const struct ipaddr *addr)
 	return ipaddr_in_prefix(addr, &c->network4, 96 + c->prefix4_bits);
 }
 
-static int check(const struct stack_config *c, char *error)
+static int check(const struct stack_config *c, const struct shared_options *o, char *error)
 {
 	const struct stack_shared *shared = &c->shared;
 	char addr[ADDR_TEXT_SIZE], network[ADDR_TEXT_SIZE];
 
 	(void)ipaddr_format(&c->network4, network);
+	if (!ipaddr_is_any(&o->loopback) && c->prefix4_bits < 16)
+		return bad(error, "the network %s/%u: must be /16 or smaller for --loopback",
+			   network, c->prefix4_bits);
 	if (!is_inside(c, &c->guest4) || (!ipaddr_is_any(&c->last4) && !is_inside(c, &c->last4)))
 		return bad(error, "shared.range: must lie in the network %s/%u", network,
 			   c->prefix4_bits);
@@ -200,22 +223,15 @@ static int check(const struct stack_config *c, char *error)
 	return 0;
 }
 
-int shared_options_network(const struct options *options, struct stack_config *out,
+int shared_options_network(const struct shared_options *options, struct stack_config *c,
 			   char error[static SHARED_OPTIONS_ERROR_SIZE])
 {
-	struct stack_config c = stack_config_default();
-
-	c.is_shared = true;
-	c.mtu = options->mtu;
-	c.host_loopback = options->host_loopback;
-	c.network4 = (struct ipaddr)IPADDR_V4(192, 168, 105, 0);
-	c.prefix4_bits = 24;
-	if (options->prefix4_bits) {
-		c.network4 = options->network4;
-		c.prefix4_bits = options->prefix4_bits;
+	c->is_shared = true;
+	if (c->prefix4_bits == 0) {
+		c->network4 = (struct ipaddr)IPADDR_V4(192, 168, 105, 0);
+		c->prefix4_bits = 24;
 	}
-	set_addresses(&c, options->shared.host_interface != NULL);
-	set_policy(&c, &options->shared);
-	*out = c;
-	return check(&c, error);
+	set_addresses(c, options->host_interface != NULL);
+	set_policy(c, options);
+	return check(c, options, error);
 }

@@ -157,8 +157,25 @@ def pasta(mtu):
 
 @contextlib.contextmanager
 def pasta_splice(mtu):
-    """For information: pasta's short cut between the two loopbacks."""
+    """pasta's short cut between the two loopbacks."""
     with pasta_program(mtu, "-T", str(HOST_PORT)) as (enter, p):
+        paths = namespace_paths(enter, mtu, p, "127.0.0.1", "eth0")
+        for path in paths:
+            path.through_nic = False
+        yield paths
+
+
+@contextlib.contextmanager
+def netfwd_splice(mtu):
+    """The same of netfwd: sockets made inside the namespace. A reverse forward leads
+    from the guest's loopback to the host's."""
+    config = harness.new_path("yaml")
+    config.write_text(
+        f"portForwards:\n"
+        f"- {{guestPort: {GUEST_PORT}, hostPort: {FORWARD_PORT}, proto: tcp, static: true}}\n"
+        f"- {{guestPort: {HOST_PORT}, hostPort: {HOST_PORT}, proto: tcp, reverse: true}}\n")
+    with namespace() as enter, netfwd_program(
+            f"--netns={NS}", f"--mtu={mtu}", f"--config={config}") as p:
         paths = namespace_paths(enter, mtu, p, "127.0.0.1", "eth0")
         for path in paths:
             path.through_nic = False

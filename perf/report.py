@@ -9,7 +9,7 @@ from measure import DIRECTIONS, QUIET
 GROUPS = {
     "ns-65520": "Namespace guest, MTU 65520",
     "ns-1500": "Namespace guest, MTU 1500",
-    "ns-splice": "For information, past the NIC: pasta's splice",
+    "ns-splice": "Namespace guest, past its NIC, loopback to loopback",
     "qemu": "QEMU guest",
     "uml": "User-Mode Linux guest",
     "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
@@ -28,7 +28,8 @@ CONNECTIONS = {
 }
 # What netfwd aims at: this many times the peer's rate.
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
-         "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7, "bridge": 0.5}
+         "pasta-splice": 1.0, "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7,
+         "bridge": 0.5}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
 
 
