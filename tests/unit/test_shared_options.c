@@ -18,6 +18,7 @@
 #include "forwarder/network_spec.h"
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
+#include "forwarder/shared_network.h"
 
 static const char full[] = "shared:\n"
 			   "  stream: /run/a.sock\n"
@@ -108,7 +109,7 @@ static void every_key_reaches_the_stack(void **state)
 	assert_int_equal(f.options.shared.n_ports, 2);
 	assert_int_equal(f.options.shared.ports[1], 8080);
 
-	assert_int_equal(shared_options_network(&f.options, &c, error), 0);
+	assert_int_equal(shared_network_make(&f.options, &c, error), 0);
 	assert_true(c.is_shared && c.shared.isolate && c.shared.trust_guests);
 	assert_int_equal(c.mtu, 1500);
 	assert_int_equal(c.lease_s, 7200);
@@ -138,7 +139,7 @@ static void nothing_but_the_section_is_a_network_too(void **state)
 	(void)state;
 	merge(&f, "shared: {}\n", NULL);
 	assert_int_equal(f.options.n_links, 0);
-	assert_int_equal(shared_options_network(&f.options, &c, error), 0);
+	assert_int_equal(shared_network_make(&f.options, &c, error), 0);
 	assert_address(&c.network4, "192.168.105.0");
 	assert_address(&c.gateway4, "192.168.105.1");
 	assert_address(&c.prefix6, "fd00:c0a8:69::");
@@ -210,7 +211,7 @@ static void addresses_lie_in_the_network(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		merge(&f, cases[i], NULL);
-		assert_int_equal(shared_options_network(&f.options, &c, error), -EINVAL);
+		assert_int_equal(shared_network_make(&f.options, &c, error), -EINVAL);
 		assert_non_null(strstr(error, "must "));
 		done(&f);
 	}
@@ -225,14 +226,15 @@ static void note_change(void *arg, const char *key)
 
 static void a_change_of_it_is_noticed(void **state)
 {
+	static const char with_guest[] = "shared: {stream: /a, netns: [a], guests: "
+					 "[{mac: '02:00:00:00:00:01', address: 10.0.0.1}]}";
 	static const char *const others[] = {
 		"shared: {stream: /b, netns: [a]}",
 		"shared: {stream: /a, netns: [b]}",
 		"shared: {stream: /a, netns: [a, b]}",
 		"shared: {stream: /a, netns: [a], isolate: true}",
 		"shared: {stream: /a, netns: [a], loopbackPorts: [1]}",
-		"shared: {stream: /a, netns: [a], guests: [{mac: '02:00:00:00:00:01', address: "
-		"10.0.0.1}]}",
+		with_guest,
 		"plain: false",
 	};
 	static const char first[] = "shared: {stream: /a, netns: [a]}";
