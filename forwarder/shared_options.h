@@ -15,7 +15,7 @@ struct config_shared;
 struct shared_options {
 	const char *host_interface; /* the host's interface on the network; NULL: none */
 	const char *uplink;	    /* an interface that leads to more stations; NULL */
-	const char *leases;	    /* file; NULL: as shared_options_lease_path() says */
+	const char *leases;	    /* file; NULL: in the user's state directory */
 	bool isolate;
 	bool trust_guests;
 	struct ipaddr loopback; /* any: guests have no addresses on the host's loopback */
@@ -38,11 +38,3 @@ struct shared_options {
 int shared_options_merge(struct shared_options *options, const struct config_shared *config,
 			 char error[static SHARED_OPTIONS_ERROR_SIZE]);
 void shared_options_deinit(struct shared_options *options);
-
-/* Completes the network as the stack has it, whose MTU, policy and IPv4 network are
- * there already: 192.168.105.0/24 where that has 0 bits. The host's own kernel is .1
- * if it has an interface there, and the gateway is .2 then; else the gateway is .1.
- * DNS is .3, guests start at .16. The addresses of guests are checked to be of this
- * network: -EINVAL. */
-int shared_options_network(const struct shared_options *options, struct stack_config *network,
-			   char error[static SHARED_OPTIONS_ERROR_SIZE]);

@@ -18,6 +18,7 @@
 #include "forwarder/network_spec.h"
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
+#include "forwarder/shared_network.h"
 
 static const char full[] = "shared:\n"
 			   "  stream: /run/a.sock\n"
@@ -89,17 +90,6 @@ static void assert_address(const struct ipaddr *addr, const char *text)
 	assert_string_equal(ipaddr_format(addr, found), text);
 }
 
-static int network_of(const struct options *o, struct stack_config *c,
-		      char error[static SHARED_OPTIONS_ERROR_SIZE])
-{
-	*c = (struct stack_config){
-		.mtu = o->mtu,
-		.network4 = o->network4,
-		.prefix4_bits = o->prefix4_bits,
-	};
-	return shared_options_network(&o->shared, c, error);
-}
-
 static void every_key_reaches_the_stack(void **state)
 {
 	char error[SHARED_OPTIONS_ERROR_SIZE];
@@ -119,7 +109,7 @@ static void every_key_reaches_the_stack(void **state)
 	assert_int_equal(f.options.shared.n_ports, 2);
 	assert_int_equal(f.options.shared.ports[1], 8080);
 
-	assert_int_equal(network_of(&f.options, &c, error), 0);
+	assert_int_equal(shared_network_make(&f.options, &c, error), 0);
 	assert_true(c.is_shared && c.shared.isolate && c.shared.trust_guests);
 	assert_int_equal(c.mtu, 1500);
 	assert_int_equal(c.lease_s, 7200);
@@ -149,7 +139,7 @@ static void nothing_but_the_section_is_a_network_too(void **state)
 	(void)state;
 	merge(&f, "shared: {}\n", NULL);
 	assert_int_equal(f.options.n_links, 0);
-	assert_int_equal(network_of(&f.options, &c, error), 0);
+	assert_int_equal(shared_network_make(&f.options, &c, error), 0);
 	assert_address(&c.network4, "192.168.105.0");
 	assert_address(&c.gateway4, "192.168.105.1");
 	assert_address(&c.prefix6, "fd00:c0a8:69::");
@@ -221,7 +211,7 @@ static void addresses_lie_in_the_network(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		merge(&f, cases[i], NULL);
-		assert_int_equal(network_of(&f.options, &c, error), -EINVAL);
+		assert_int_equal(shared_network_make(&f.options, &c, error), -EINVAL);
 		assert_non_null(strstr(error, "must "));
 		done(&f);
 	}
