@@ -43,6 +43,8 @@ LIBRARIES = {
     r"microhttpd\.h": r"forwarder/http_server\.c",
     r"cyaml/.*|yaml\.h": r"forwarder/config_(parse|tree)\.[ch]",
     r"jansson\.h": r"forwarder/json\.c",
+    r"libssh2\.h|ssh2_more\.h":
+        r"forwarder/ssh/ssh_(alive|line|listen|login|worker)\.[ch]|vendor/libssh2/.*",
     r"cmocka\.h": r"tests/.*",
 }
 
