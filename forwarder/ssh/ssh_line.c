@@ -80,7 +80,7 @@ static void set_id(struct ssh_lines *l, struct line *line, uint32_t id)
 
 static void tell_loop(struct ssh_lines *l, struct line *line)
 {
-	ssh_mailbox_post(l->loop, &line->channel->to_loop);
+	ssh_mailbox_put(l->loop, &line->channel->to_loop);
 }
 
 /* The shared part is the loop's alone from now on. */
@@ -326,7 +326,9 @@ static ssize_t send_bytes(struct ssh_lines *l, struct line *line, const struct s
 		move(line, &l->starved);
 		return 0;
 	}
+	l->transport->has_more_to_send = todo->len > PACKET_SIZE;
 	r = libssh2_channel_write_ex(line->lib, 0, (const char *)todo->bytes, todo->len);
+	l->transport->has_more_to_send = false;
 	if (r <= 0)
 		return r;
 	if (ssh_channel_sent(line->channel, (size_t)r))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The worker's ends of all channels of a session. Everybody gets a turn of one
+/* The worker's ends of all channels of a session. What it has for the loop is put into
+ * the loop's mailbox; the worker rouses it after each step. Everybody gets a turn of one
  * packet, so that none starves; who cannot send (no window) takes no turns. */
 #include <libssh2.h>
 #include <ssh2_more.h>

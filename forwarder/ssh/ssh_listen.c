@@ -49,7 +49,7 @@ static void let_go(struct ssh_listens *l, struct ssh_reverse *r)
 void ssh_listens_decline(struct ssh_listens *l, struct ssh_reverse *r)
 {
 	ssh_reverse_answered(r, -ECONNRESET);
-	ssh_mailbox_post(l->lines->loop, &r->to_loop);
+	ssh_mailbox_put(l->lines->loop, &r->to_loop);
 	let_go(l, r);
 }
 
@@ -66,7 +66,7 @@ static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 	if (error == LIBSSH2_ERROR_EAGAIN || (error && error != LIBSSH2_ERROR_REQUEST_DENIED))
 		return error;
 	ssh_reverse_answered(r, error ? -EADDRINUSE : 0);
-	ssh_mailbox_post(l->lines->loop, &r->to_loop);
+	ssh_mailbox_put(l->lines->loop, &r->to_loop);
 	if (error)
 		let_go(l, r);
 	else
@@ -116,7 +116,7 @@ static void take_callers(struct ssh_listens *l, struct ssh_reverse *r)
 		has_news = true;
 	}
 	if (has_news)
-		ssh_mailbox_post(l->lines->loop, &r->to_loop);
+		ssh_mailbox_put(l->lines->loop, &r->to_loop);
 }
 
 int ssh_listens_notice(struct ssh_listens *l, struct ssh_reverse *r)

@@ -44,15 +44,28 @@ static void rouse(struct ssh_mailbox *m)
 	assert(r == sizeof(one)); /* fails only at 2^64 - 1 */
 }
 
-void ssh_mailbox_post(struct ssh_mailbox *m, struct ssh_letter *letter)
+void ssh_mailbox_put(struct ssh_mailbox *m, struct ssh_letter *letter)
 {
 	pthread_mutex_lock(&m->lock);
 	if (!letter->is_posted && !letter->is_void) {
 		letter->is_posted = true;
 		list_append(&m->letters, &letter->node);
-		rouse(m);
 	}
 	pthread_mutex_unlock(&m->lock);
+}
+
+void ssh_mailbox_rouse(struct ssh_mailbox *m)
+{
+	pthread_mutex_lock(&m->lock);
+	if (!list_empty(&m->letters))
+		rouse(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void ssh_mailbox_post(struct ssh_mailbox *m, struct ssh_letter *letter)
+{
+	ssh_mailbox_put(m, letter);
+	ssh_mailbox_rouse(m);
 }
 
 void ssh_mailbox_stop(struct ssh_mailbox *m)

@@ -37,6 +37,9 @@ void ssh_mailbox_deinit(struct ssh_mailbox *m);
 
 void ssh_letter_init(struct ssh_letter *letter, enum ssh_letter_kind kind);
 void ssh_mailbox_post(struct ssh_mailbox *m, struct ssh_letter *letter);
+/* The same in two steps, for many letters: waking costs much more than the rest. */
+void ssh_mailbox_put(struct ssh_mailbox *m, struct ssh_letter *letter);
+void ssh_mailbox_rouse(struct ssh_mailbox *m); /* if there are letters */
 /* Tells the taker to come to its end. */
 void ssh_mailbox_stop(struct ssh_mailbox *m);
 

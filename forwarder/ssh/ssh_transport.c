@@ -2,6 +2,8 @@
 #include "forwarder/ssh/ssh_transport.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,10 +62,12 @@ short ssh_transport_events(const struct ssh_transport *t)
 
 static ssize_t send_now(struct ssh_transport *t, const void *bytes, size_t len)
 {
-	ssize_t n = send(t->fd, bytes, len, MSG_NOSIGNAL);
+	ssize_t n = send(t->fd, bytes, len, MSG_NOSIGNAL | (t->has_more_to_send ? MSG_MORE : 0));
 
-	if (n >= 0)
+	if (n >= 0) {
+		t->is_corked = t->has_more_to_send;
 		return n;
+	}
 	if (errno == EAGAIN || errno == EINTR)
 		return 0;
 	t->is_dead = true;
@@ -83,6 +87,16 @@ int ssh_transport_flush(struct ssh_transport *t)
 	if (t->kept_len == 0)
 		t->kept_start = 0;
 	return 0;
+}
+
+/* Setting TCP_NODELAY, which it has, is how TCP is told (tcp(7)); others do not wait. */
+void ssh_transport_push(struct ssh_transport *t)
+{
+	const int one = 1;
+
+	if (t->is_corked)
+		(void)setsockopt(t->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	t->is_corked = false;
 }
 
 static int keep(struct ssh_transport *t, const uint8_t *bytes, size_t len)

@@ -17,6 +17,8 @@ struct ssh_transport {
 	size_t may_receive; /* bytes, in this round */
 	bool is_dry;	    /* the socket had no more when last asked */
 	bool is_dead;
+	bool has_more_to_send; /* more packets follow at once: they may go together */
+	bool is_corked;	       /* the kernel waits for them */
 	uint64_t n_received;
 };
 
@@ -30,6 +32,8 @@ bool ssh_transport_has_more(const struct ssh_transport *t);
 bool ssh_transport_has_room(const struct ssh_transport *t);
 /* Sends what was kept. 0 or -errno. */
 int ssh_transport_flush(struct ssh_transport *t);
+/* What waited for more goes out. */
+void ssh_transport_push(struct ssh_transport *t);
 /* Of poll(2). */
 short ssh_transport_events(const struct ssh_transport *t);
 

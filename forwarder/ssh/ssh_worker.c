@@ -102,12 +102,16 @@ static int round_of_work(struct work *w)
 
 	if (ssh_transport_flush(&w->transport) < 0)
 		return LIBSSH2_ERROR_SOCKET_SEND;
-	if (is_readable)
+	if (is_readable) {
 		r = receive(w);
+		ssh_mailbox_rouse(&w->worker->to_loop);
+	}
 	if (r == 0)
 		r = take_letters(w);
 	if (r == 0)
 		r = ssh_lines_send(&w->lines, ROUND_SIZE);
+	ssh_transport_push(&w->transport);
+	ssh_mailbox_rouse(&w->worker->to_loop);
 	if (r == 0)
 		r = ssh_alive_check(&w->alive, w->transport.n_received);
 	return r;
