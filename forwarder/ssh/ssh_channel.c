@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/ssh/ssh_memory.h"
+
 /* A guest that sends single bytes must not cost a hundred for each of them: what is
  * smaller than this is gathered when more waits before it. */
 #define SMALL 4096U
@@ -37,7 +39,7 @@ struct ssh_channel *ssh_channel_new(void)
 
 static void free_chunk(struct chunk *chunk)
 {
-	free(chunk->memory);
+	ssh_memory_free(chunk->memory);
 	free(chunk);
 }
 
@@ -297,7 +299,7 @@ static struct chunk *new_chunk(const struct ssh_received *received, bool is_room
 	chunk->len = received->len;
 	if (!is_roomy)
 		return chunk;
-	chunk->memory = malloc(GATHER_SIZE);
+	chunk->memory = ssh_memory_get(NULL, GATHER_SIZE);
 	if (!chunk->memory) {
 		free(chunk);
 		return NULL;
@@ -305,7 +307,7 @@ static struct chunk *new_chunk(const struct ssh_received *received, bool is_room
 	memcpy(chunk->memory, received->bytes, received->len);
 	chunk->bytes = chunk->memory;
 	chunk->room = GATHER_SIZE - received->len;
-	free(received->memory);
+	ssh_memory_free(received->memory);
 	return chunk;
 }
 
@@ -321,12 +323,12 @@ int ssh_channel_receive(struct ssh_channel *c, const struct ssh_received *receiv
 		is_gathered = gather(c, received);
 	pthread_mutex_unlock(&c->lock);
 	if (is_gathered) {
-		free(received->memory);
+		ssh_memory_free(received->memory);
 		return 0;
 	}
 	chunk = new_chunk(received, is_small && !is_alone);
 	if (!chunk) {
-		free(received->memory);
+		ssh_memory_free(received->memory);
 		return -ENOMEM;
 	}
 	pthread_mutex_lock(&c->lock);

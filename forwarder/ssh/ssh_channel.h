@@ -94,8 +94,8 @@ struct ssh_todo ssh_channel_todo(struct ssh_channel *c);
 /* True when the loop waits for the room that there is now. */
 bool ssh_channel_sent(struct ssh_channel *c, size_t len);
 
-/* Bytes from the guest, at memory (to be freed with free(), now owned by the
- * channel). 0 or -ENOMEM. */
+/* Bytes from the guest, in memory of struct ssh_memory, now the channel's. 0 or
+ * -ENOMEM. */
 struct ssh_received {
 	uint8_t *memory;
 	const uint8_t *bytes;

@@ -6,6 +6,7 @@
 
 #include "forwarder/ssh/ssh_channel.h"
 #include "forwarder/ssh/ssh_mailbox.h"
+#include "forwarder/ssh/ssh_memory.h"
 #include "forwarder/ssh/ssh_transport.h"
 
 #define PACKET_SIZE 32768U
@@ -96,7 +97,7 @@ static void let_go(struct ssh_lines *l, struct line *line)
 static void free_line(struct ssh_lines *l, struct line *line)
 {
 	let_go(l, line);
-	ssh2_more_open_drop(&line->opening);
+	ssh2_more_open_drop(l->session, &line->opening);
 	list_unlink(&line->by_id);
 	list_unlink(&line->turn);
 	free(line);
@@ -236,7 +237,7 @@ static int take_data(struct ssh_lines *l)
 		const struct ssh_received received = { data.memory, data.bytes, data.len };
 
 		if (!line || !line->channel || !line->lib || data.len == 0) {
-			free(data.memory);
+			ssh_memory_free(data.memory);
 			continue;
 		}
 		ssh2_more_taken(line->lib, data.window);

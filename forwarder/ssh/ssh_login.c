@@ -10,6 +10,7 @@
 
 #include "forwarder/ssh/known_hosts.h"
 #include "forwarder/ssh/ssh_mailbox.h"
+#include "forwarder/ssh/ssh_memory.h"
 #include "forwarder/ssh/ssh_transport.h"
 
 /* Servers close after six (sshd_config(5), MaxAuthTries). */
@@ -73,9 +74,25 @@ static int wait_more(struct ssh_login *l, uint64_t deadline_ms)
 	return r;
 }
 
+static void *get_memory(size_t size, void **abstract)
+{
+	return ssh_memory_get(((struct ssh_transport *)*abstract)->memory, size);
+}
+
+static void *resize_memory(void *p, size_t size, void **abstract)
+{
+	return ssh_memory_resize(((struct ssh_transport *)*abstract)->memory, p, size);
+}
+
+static void free_memory(void *p, void **abstract)
+{
+	(void)abstract;
+	ssh_memory_free(p);
+}
+
 static int start(struct ssh_login *l)
 {
-	l->session = libssh2_session_init_ex(NULL, NULL, NULL, l->transport);
+	l->session = libssh2_session_init_ex(get_memory, free_memory, resize_memory, l->transport);
 	if (!l->session)
 		return fail(l, -ENOMEM, "no memory");
 	libssh2_session_set_blocking(l->session, 0);

@@ -123,6 +123,7 @@ int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned
 		list_init(&s->streams);
 		ssh_letter_init(&s->worker.report, SSH_LETTER_REPORT);
 		pthread_mutex_init(&s->worker.lock, NULL);
+		ssh_memory_init(&s->worker.memory);
 		r = start(s);
 	}
 	if (r < 0) {
@@ -172,6 +173,7 @@ void ssh_session_free(struct ssh_session *s)
 	ssh_mailbox_deinit(&s->worker.to_loop);
 	ssh_mailbox_deinit(&s->worker.to_worker);
 	pthread_mutex_destroy(&s->worker.lock);
+	ssh_memory_deinit(&s->worker.memory);
 	free(s);
 }
 

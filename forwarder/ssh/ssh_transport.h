@@ -10,7 +10,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct ssh_memory;
+
 struct ssh_transport {
+	struct ssh_memory *memory; /* of the session: for its allocator */
 	int fd; /* non-blocking; owned */
 	uint8_t *kept;
 	size_t kept_start, kept_len;
@@ -37,7 +40,8 @@ void ssh_transport_push(struct ssh_transport *t);
 /* Of poll(2). */
 short ssh_transport_events(const struct ssh_transport *t);
 
-/* The callbacks; *abstract is the struct ssh_transport. Another socket than the
+/* The callbacks; *abstract is the struct ssh_transport, as
+ * for its allocator. Another socket than the
  * session's is the agent's, which gets a while to answer. */
 ssize_t ssh_transport_send(int fd, const void *bytes, size_t len, int flags, void **abstract);
 ssize_t ssh_transport_receive(int fd, void *bytes, size_t len, int flags, void **abstract);

@@ -242,9 +242,11 @@ void *ssh_worker_run(void *arg)
 		return NULL;
 	}
 	set_buffers(fd);
-	if (ssh_transport_init(&w.transport, fd) < 0)
+	if (ssh_transport_init(&w.transport, fd) < 0) {
 		report(worker, SSH_PHASE_ENDED, -ENOMEM, "no memory");
-	else
-		log_in(&w);
+		return NULL;
+	}
+	w.transport.memory = &worker->memory;
+	log_in(&w);
 	return NULL;
 }

@@ -8,6 +8,7 @@
 
 #include "forwarder/ssh/ssh_config.h"
 #include "forwarder/ssh/ssh_mailbox.h"
+#include "forwarder/ssh/ssh_memory.h"
 
 enum ssh_phase {
 	SSH_PHASE_CONNECTING,
@@ -20,6 +21,7 @@ struct ssh_worker {
 	unsigned int target; /* of config->targets */
 	int fd;		     /* of SSH_TARGET_DIAL, else -1; taken */
 	struct ssh_mailbox to_worker, to_loop;
+	struct ssh_memory memory;
 
 	struct ssh_letter report; /* what follows has changed */
 	pthread_mutex_t lock;	  /* of what follows */

@@ -174,20 +174,22 @@ int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
 	 * channel when the answer comes. */
 	state->wait.start = 0;
 	if (error != LIBSSH2_ERROR_EAGAIN)
-		ssh2_more_open_drop(opening);
+		ssh2_more_open_drop(session, opening);
 	return error;
 }
 
 /* The channel is in the session's list, which frees it. */
-void ssh2_more_open_drop(struct ssh2_opening *opening)
+void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening)
 {
 	struct opening_state *state = opening->state;
 
 	if (!state)
 		return;
 	if (state->state != libssh2_NB_state_idle) {
-		free(state->packet);
-		free(state->data);
+		if (state->packet)
+			LIBSSH2_FREE(session, state->packet);
+		if (state->data)
+			LIBSSH2_FREE(session, state->data);
 	}
 	free(state);
 	opening->state = NULL;

@@ -27,7 +27,7 @@ int ssh2_more_read(LIBSSH2_SESSION *session, unsigned int *saw);
 /* The first packet of data that waits, whichever channel it is for. */
 struct ssh2_data {
 	uint32_t channel;
-	uint8_t *memory;      /* to be freed with free(), and the session's allocator */
+	uint8_t *memory;      /* to be freed as the session's memory is */
 	const uint8_t *bytes; /* in it; none for a stream other than the first */
 	size_t len;
 	size_t window; /* what it took of the window, for ssh2_more_taken() */
@@ -59,7 +59,7 @@ struct ssh2_open_request {
 int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
 		   const struct ssh2_open_request *request, LIBSSH2_CHANNEL **out, uint32_t *id);
 /* Before the session is freed. */
-void ssh2_more_open_drop(struct ssh2_opening *opening);
+void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening);
 
 /* A global request that has to be answered, and whether the answer is here. One at
  * a time, and none while libssh2 waits for the reply to one of its own. */
