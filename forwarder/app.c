@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "forwarder/app_control.h"
+#include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
 #include "forwarder/options.h"
@@ -21,6 +22,9 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/tunnel_netns.h"
+#include "forwarder/tunnel_nic.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
@@ -33,6 +37,7 @@ struct app {
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct ways *ways;
 	struct forwards *forwards;
 	struct policy *policy;
 	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
@@ -190,18 +195,42 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
+static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
+{
+	if (r == 0)
+		ways_add(app->ways, kind, tunnel);
+	return r;
+}
+
+/* The guest's link is there. */
+static int set_up_ways(struct app *app)
+{
+	const struct options *o = &app->options;
+	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
+	struct tunnel *tunnel = NULL;
+	int r;
+
+	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
+	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
+	if (r == 0 && is_namespace) {
+		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
+		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+	}
+	return r;
+}
+
 static int set_up_base(struct app *app)
 {
-	struct policy_setup policy = { .network = &app->config, .options = &app->options };
+	struct policy_setup policy = { .options = &app->options };
 	int r = loop_new(&app->loop);
 
 	if (r == 0)
 		r = set_up_signals(app);
 	if (r == 0)
 		r = stack_new(app->loop, &app->config, &app->stack);
-	policy.stack = app->stack;
 	if (r == 0)
-		r = forwards_new(app->loop, app->stack, &app->config, &app->forwards);
+		r = ways_new(app->loop, &app->ways);
+	policy.ways = app->ways;
 	if (r == 0)
 		r = policy_new(app->loop, &policy, &app->policy);
 	if (r < 0)
@@ -218,14 +247,12 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
-	if (link_result < 0 || set_up_link(app) < 0)
+	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		if (forwards_add(app->forwards, &o->forwards[i]) < 0)
-			result = -1;
-	}
+	if (forwards_new(o, &app->config, &app->forwards) < 0 || forwards_check(app->forwards) < 0)
+		result = -1;
 	return result;
 }
 
@@ -244,6 +271,15 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 	free(listeners);
 }
 
+static void on_reloaded(void *arg)
+{
+	struct app *app = arg;
+
+	if (app->watch)
+		port_watch_netns_set_ephemeral_udp(app->watch,
+						   policy_wants_client_ports(app->policy));
+}
+
 /* A namespace's ports are followed when there are rules for them. */
 static int start_watch(struct app *app)
 {
@@ -253,9 +289,18 @@ static int start_watch(struct app *app)
 		.arg = app,
 	};
 
+	uint16_t first, last;
+	int r;
+
 	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
 		return 0;
-	return port_watch_netns_new(app->loop, &config, &app->watch);
+	r = port_watch_netns_new(app->loop, &config, &app->watch);
+	if (r < 0)
+		return r;
+	port_watch_netns_ephemeral(app->watch, &first, &last);
+	policy_set_client_ports(app->policy, first, last);
+	on_reloaded(app);
+	return 0;
 }
 
 static int start_control(struct app *app)
@@ -263,7 +308,10 @@ static int start_control(struct app *app)
 	const struct app_control_setup setup = {
 		.stack = app->stack,
 		.policy = app->policy,
+		.ways = app->ways,
 		.options = &app->options,
+		.reloaded = on_reloaded,
+		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -271,10 +319,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = forwards_start(app->forwards);
+	int r = start_control(app);
 
+	if (app->options.config)
+		config_env_make_socket_dir(app->options.config);
 	if (r == 0)
-		r = start_control(app);
+		r = forwards_publish(app->forwards, policy_publisher(app->policy));
 	if (r == 0)
 		r = policy_start(app->policy);
 	if (r == 0)
@@ -316,6 +366,7 @@ static void tear_down(struct app *app)
 	app_control_free(app->control);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
+	ways_free(app->ways);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);

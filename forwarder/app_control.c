@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/config_changes.h"
 #include "forwarder/config_env.h"
 #include "forwarder/control.h"
 #include "forwarder/control_socket.h"
 #include "forwarder/exposed.h"
+#include "forwarder/log_setup.h"
 #include "forwarder/options.h"
+#include "forwarder/options_merge.h"
 #include "forwarder/policy.h"
+#include "forwarder/reverse.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
 #include "netstack/stack.h"
 
@@ -27,9 +32,10 @@ struct app_control {
 static const char *link_name(const struct options *o)
 {
 	static const char *const names[] = {
-		[OPTIONS_LINK_USER] = "stream", [OPTIONS_LINK_STREAM] = "stream",
-		[OPTIONS_LINK_DGRAM] = "dgram", [OPTIONS_LINK_FD] = "fd",
-		[OPTIONS_LINK_NETNS] = "netns", [OPTIONS_LINK_QEMU] = "qemu",
+		[OPTIONS_LINK_USER] = "stream",		  [OPTIONS_LINK_STREAM] = "stream",
+		[OPTIONS_LINK_DGRAM] = "dgram",		  [OPTIONS_LINK_FD] = "fd",
+		[OPTIONS_LINK_NETNS] = "netns",		  [OPTIONS_LINK_QEMU] = "qemu",
+		[OPTIONS_LINK_VHOST_USER] = "vhost-user",
 	};
 
 	return names[o->link];
@@ -52,16 +58,54 @@ static void list_guests(void *arg, struct control_status *s)
 	control_status_guest(s, &guest);
 }
 
+static void list_reverse(void *arg, const struct reverse_status *status)
+{
+	const struct reverse_forward *f = status->forward;
+	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE], rule[16];
+	const struct control_published published = {
+		.proto = f->proto,
+		.is_reverse = true,
+		.host = f->host_socket[0] ? f->host_socket : endpoint_format(&f->host, host),
+		.guest = f->guest_socket[0] ? f->guest_socket : endpoint_format(&f->guest, guest),
+		.via = status->via,
+		.state = publication_state_name(status->state),
+		.rule = rule,
+		.error = status->error,
+		.connections = status->counters.open,
+		.connections_total = status->counters.total,
+		.bytes_to_guest = status->counters.to_guest_bytes,
+		.bytes_to_host = status->counters.to_host_bytes,
+	};
+
+	(void)snprintf(rule, sizeof(rule), "%u", f->rule_index);
+	control_status_forward(arg, &published);
+}
+
 static void list_forwards(void *arg, struct control_status *s)
 {
 	const struct app_control *c = arg;
 
-	exposed_list(policy_publisher(c->setup.policy), s);
+	exposed_list(c->exposed, s);
+	reverses_each(policy_reverses(c->setup.policy), list_reverse, s);
 }
 
 static void add_counter(void *arg, const char *name, uint64_t value)
 {
 	control_status_counter(arg, name, value);
+}
+
+static void list_ways(void *arg, struct control_status *s)
+{
+	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_GRPC,
+					       RULE_VIA_SSH };
+	const struct app_control *c = arg;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct tunnel *t = ways_tunnel(c->setup.ways, kinds[i]);
+
+		if (t)
+			control_status_way(s, t->name, tunnel_state_name(t->state), t->error);
+	}
 }
 
 static void list_counters(void *arg, struct control_status *s)
@@ -102,11 +146,20 @@ static int report(void *arg, const char *guest, const struct control_report *r, 
 	return result;
 }
 
+static void on_unchangeable(void *arg, const char *key)
+{
+	const struct app_control *c = arg;
+
+	log_warn("%s: %s has changed, which takes effect when netfwd is started again",
+		 c->setup.options->config_path, key);
+}
+
 static int reload(void *arg, char *error)
 {
 	struct app_control *c = arg;
 	const char *path = c->setup.options->config_path;
-	struct config *config;
+	const struct config *in_force;
+	struct config *config = NULL;
 	int r;
 
 	if (!path) {
@@ -114,18 +167,25 @@ static int reload(void *arg, char *error)
 			       "this netfwd was started without --config");
 		return -EINVAL;
 	}
-	r = config_env_read(path, &config);
-	if (r == 0)
+	r = config_env_read(path, options_guest_kind(c->setup.options), &config);
+	if (r == 0) {
+		config_env_make_socket_dir(config);
 		r = policy_use(c->setup.policy, config);
+	}
 	if (r < 0) {
+		config_free(config);
 		(void)snprintf(error, CONTROL_ERROR_SIZE,
 			       "%s: not loaded, the old rules stay; `netfwd check --config %s` "
 			       "says what is wrong",
 			       path, path);
 		return -EINVAL;
 	}
+	in_force = c->reloaded ? c->reloaded : c->setup.options->config;
+	config_changes(in_force, config, on_unchangeable, c);
+	log_setup(c->setup.options, config);
 	config_free(c->reloaded);
 	c->reloaded = config;
+	c->setup.reloaded(c->setup.arg);
 	log_info("%s was loaded again", path);
 	return 0;
 }
@@ -137,6 +197,7 @@ int app_control_new(struct loop *loop, const struct app_control_setup *setup,
 	const struct control_ops ops = {
 		.list_guests = list_guests,
 		.list_forwards = list_forwards,
+		.list_ways = list_ways,
 		.list_counters = list_counters,
 		.expose = expose,
 		.unexpose = unexpose,
@@ -149,7 +210,7 @@ int app_control_new(struct loop *loop, const struct app_control_setup *setup,
 	if (!c)
 		return -ENOMEM;
 	c->setup = *setup;
-	r = exposed_new(policy_publisher(setup->policy), &c->exposed);
+	r = exposed_new(policy_publisher(setup->policy), setup->ways, &c->exposed);
 	if (r == 0)
 		r = control_socket_open(loop, setup->options->control_path, &ops, &c->control);
 	if (r < 0) {

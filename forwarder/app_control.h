@@ -7,12 +7,16 @@ struct loop;
 struct options;
 struct policy;
 struct stack;
+struct ways;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
 	struct policy *policy;
+	struct ways *ways;
 	const struct options *options;
+	void (*reloaded)(void *arg); /* other rules are in force */
+	void *arg;
 };
 
 /* Opens the socket. 0 or -errno, logged. */

@@ -45,8 +45,8 @@ struct config_network {
 	enum rule_switch host_loopback;
 };
 
-struct config_guest {	      /* at most one of stream, dgram and netns */
-	char *stream, *dgram; /* paths of sockets */
+struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
+	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
 };
 
@@ -84,7 +84,8 @@ struct config {
 	struct config_ssh ssh;
 	struct config_agent agent;
 	struct config_logging logging;
-	enum rule_switch plain; /* static forwards only */
+	enum rule_switch plain;	       /* static forwards only */
+	enum rule_switch auto_correct; /* a host port that is taken: the next free one */
 	struct rule_types_source port_forward_types;
 	struct rule_source *port_forwards; /* n_port_forwards of them */
 	unsigned int n_port_forwards;
@@ -95,8 +96,15 @@ struct config {
 };
 
 /* What is not in the file. */
+enum config_guest_kind {
+	CONFIG_GUEST_OF_FILE, /* as its section guest says */
+	CONFIG_GUEST_NAMESPACE,
+	CONFIG_GUEST_OTHER,
+};
+
 struct config_context {
 	struct rule_types_env env;
+	enum config_guest_kind guest; /* as the command line says */
 	/* As struct rule_context has them. */
 	const char *socket_dir;
 	const struct rule_variable *guest_variables, *host_variables;

@@ -44,9 +44,10 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
-	if (!!g->stream + !!g->dgram + !!g->netns > 1)
+	check_socket("guest.vhostUser", g->vhost_user, problems);
+	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
-			       "must have at most one of stream, dgram and netns: "
+			       "must have at most one of stream, dgram, vhostUser and netns: "
 			       "one netfwd serves one guest");
 	if (g->ifname && !g->netns)
 		problems_error(problems, "guest.ifname",
@@ -126,10 +127,40 @@ static int make_rules(struct config *c, const struct config_context *context,
 	return problems->n_errors != errors_before ? -EINVAL : 0;
 }
 
+static bool has_ssh(const struct config_ssh *s)
+{
+	return s->host || s->port || s->local_port || s->user || s->identity_file ||
+	       s->host_key_checking != CONFIG_HOST_KEYS_DEFAULT ||
+	       s->over_vsock != RULE_SWITCH_DEFAULT || s->keepalive.interval ||
+	       s->keepalive.count_max;
+}
+
+static bool has_agent(const struct config_agent *a)
+{
+	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
+}
+
+/* The ports of a namespace can be had without a tunnel, so by default they are. */
+static struct rule_types_source types_source(const struct config *c,
+					     const struct config_context *context)
+{
+	struct rule_types_source types = c->port_forward_types;
+	bool is_namespace = context->guest == CONFIG_GUEST_NAMESPACE ||
+			    (context->guest == CONFIG_GUEST_OF_FILE && c->guest.netns);
+
+	if (is_namespace && types.tcp == RULE_VIA_DEFAULT && types.udp == RULE_VIA_DEFAULT &&
+	    types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh) && !has_agent(&c->agent)) {
+		types.tcp = RULE_TYPES_NAMESPACE.tcp;
+		types.udp = RULE_TYPES_NAMESPACE.udp;
+	}
+	return types;
+}
+
 int config_check(struct config *config, const struct config_context *context,
 		 struct problems *problems)
 {
 	unsigned int errors_before = problems->n_errors;
+	struct rule_types_source types;
 	int r;
 
 	check_network(&config->network, problems);
@@ -139,13 +170,13 @@ int config_check(struct config *config, const struct config_context *context,
 	r = make_rules(config, context, problems);
 	if (r < 0 && r != -EINVAL)
 		return r;
+	types = types_source(config, context);
 	/* With rules that are none, the types are still worth checking. */
 	if (r == 0) {
 		config->set.rules = config->rules;
 		config->set.n_rules = config->n_port_forwards;
 	}
-	(void)rule_types_resolve(&config->port_forward_types, &context->env, &config->set,
-				 problems);
+	(void)rule_types_resolve(&types, &context->env, &config->set, problems);
 	if (problems->n_errors != errors_before)
 		return -EINVAL;
 	config->set.is_plain = config->plain == RULE_SWITCH_ON;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "forwarder/runtime_dir.h"
 #include "netstack/base/log.h"
@@ -59,6 +60,31 @@ static void names_init(struct names *n)
 	n->host[5] = (struct rule_variable){ "GlobalTempDir", "/tmp" };
 }
 
+void config_env_make_socket_dir(const struct config *config)
+{
+	const struct runtime_env env = runtime_env_get();
+	char error[RUNTIME_ERROR_SIZE];
+	struct names names;
+	bool is_needed = false;
+
+	names_init(&names);
+	for (unsigned int i = 0; *names.dir && i < config->n_port_forwards; i++) {
+		const struct rule *rule = &config->rules[i];
+		size_t len = strlen(names.socket_dir);
+
+		if (rule->host_socket && !rule->is_reverse &&
+		    strncmp(rule->host_socket, names.socket_dir, len) == 0 &&
+		    rule->host_socket[len] == '/')
+			is_needed = true;
+	}
+	if (!is_needed)
+		return;
+	if (runtime_dir_make(&env, names.dir, sizeof(names.dir), error) < 0)
+		log_error("%s", error);
+	else if (mkdir(names.socket_dir, 0700) < 0 && errno != EEXIST)
+		log_error("%s: %s", names.socket_dir, strerror(errno));
+}
+
 static int read_and_print(const char *path, const struct config_context *context,
 			  struct config **out)
 {
@@ -73,10 +99,11 @@ static int read_and_print(const char *path, const struct config_context *context
 	return r;
 }
 
-int config_env_read(const char *path, struct config **out)
+int config_env_read(const char *path, enum config_guest_kind guest, struct config **out)
 {
 	struct names names;
 	const struct config_context context = {
+		.guest = guest,
 		.env.ssh_port_forwarder = getenv("LIMA_SSH_PORT_FORWARDER"),
 		.env.ssh_over_vsock = getenv("LIMA_SSH_OVER_VSOCK"),
 		.socket_dir = names.socket_dir,

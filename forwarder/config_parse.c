@@ -27,8 +27,8 @@ static const cyaml_strval_t protos[] = {
 
 /* "none" is not for a rule, which has `ignore`. */
 static const cyaml_strval_t ways[] = {
-	{ "ssh", RULE_VIA_SSH },   { "grpc", RULE_VIA_GRPC }, { "direct", RULE_VIA_DIRECT },
-	{ "auto", RULE_VIA_AUTO }, { "none", RULE_VIA_NONE },
+	{ "ssh", RULE_VIA_SSH },     { "grpc", RULE_VIA_GRPC }, { "direct", RULE_VIA_DIRECT },
+	{ "netns", RULE_VIA_NETNS }, { "auto", RULE_VIA_AUTO }, { "none", RULE_VIA_NONE },
 };
 #define N_WAYS_OF_A_RULE (LENGTH_OF(ways) - 1)
 
@@ -72,6 +72,7 @@ static const cyaml_schema_field_t network_fields[] = {
 static const cyaml_schema_field_t guest_fields[] = {
 	STRING("stream", struct config_guest, stream),
 	STRING("dgram", struct config_guest, dgram),
+	STRING("vhostUser", struct config_guest, vhost_user),
 	STRING("netns", struct config_guest, netns),
 	STRING("ifname", struct config_guest, ifname),
 	CYAML_FIELD_END,
@@ -151,6 +152,7 @@ static const cyaml_schema_field_t config_fields[] = {
 	SECTION("agent", struct config, agent, agent_fields),
 	SECTION("logging", struct config, logging, logging_fields),
 	SWITCH("plain", struct config, plain),
+	SWITCH("autoCorrect", struct config, auto_correct),
 	SECTION("portForwardTypes", struct config, port_forward_types, types_fields),
 	CYAML_FIELD_SEQUENCE_COUNT("portForwards", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,
 				   struct config, port_forwards, n_port_forwards, &rule_schema, 0,

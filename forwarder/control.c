@@ -98,6 +98,7 @@ void control_status_forward(struct control_status *s, const struct control_publi
 	json_open_object(w, NULL);
 	json_put_string(w, "guest_name", forward->guest_name);
 	json_put_string(w, "proto", forward_proto_name(forward->proto));
+	json_put_bool(w, "reverse", forward->is_reverse);
 	json_put_string(w, "host", forward->host);
 	json_put_string(w, "guest", forward->guest);
 	json_put_string(w, "via", forward->via);
@@ -108,6 +109,18 @@ void control_status_forward(struct control_status *s, const struct control_publi
 	put_count(w, "bytes_to_guest", forward->bytes_to_guest);
 	put_count(w, "bytes_to_host", forward->bytes_to_host);
 	json_put_string(w, "error", forward->error);
+	json_close(w);
+}
+
+void control_status_way(struct control_status *s, const char *name, const char *state,
+			const char *error)
+{
+	struct json_writer *w = s->w;
+
+	json_open_object(w, NULL);
+	json_put_string(w, "name", name);
+	json_put_string(w, "state", state);
+	json_put_string(w, "error", *error ? error : NULL);
 	json_close(w);
 }
 
@@ -141,6 +154,9 @@ static void get_status(void *arg, const struct http_request *request, struct htt
 	put_count(s.w, "uptime_ms", loop_now_ms(c->loop) - c->start_ms);
 	json_open_array(s.w, "guests");
 	c->ops.list_guests(c->ops.arg, &s);
+	json_close(s.w);
+	json_open_array(s.w, "ways");
+	c->ops.list_ways(c->ops.arg, &s);
 	json_close(s.w);
 	json_open_array(s.w, "forwards");
 	c->ops.list_forwards(c->ops.arg, &s);

@@ -24,7 +24,7 @@ struct loop;
 
 struct control_guest {
 	const char *name;
-	const char *link;      /* "stream", "dgram", "fd", "netns", "qemu" */
+	const char *link;      /* "stream", "dgram", "vhost-user", "fd", "netns", "qemu" */
 	const char *path;      /* of the link's socket or namespace; NULL: none */
 	const char *addresses; /* "192.168.5.15 fd00:c0a8:5::15"; NULL: not known */
 	bool is_connected;
@@ -34,6 +34,7 @@ struct control_guest {
 struct control_published {
 	const char *guest_name;
 	enum forward_proto proto;
+	bool is_reverse;   /* the guest's side is listened on */
 	const char *host;  /* address and port, or the path of a socket */
 	const char *guest; /* likewise */
 	const char *via;   /* what a connection made now would go through */
@@ -47,6 +48,8 @@ struct control_published {
 /* For the list_ functions below: one call per thing. */
 void control_status_guest(struct control_status *s, const struct control_guest *guest);
 void control_status_forward(struct control_status *s, const struct control_published *forward);
+void control_status_way(struct control_status *s, const char *name, const char *state,
+			const char *error); /* "" if there was none */
 void control_status_counter(struct control_status *s, const char *name, uint64_t value);
 
 /* All of them are set. Those with an error write one line into it when they
@@ -56,6 +59,7 @@ void control_status_counter(struct control_status *s, const char *name, uint64_t
 struct control_ops {
 	void (*list_guests)(void *arg, struct control_status *s);
 	void (*list_forwards)(void *arg, struct control_status *s);
+	void (*list_ways)(void *arg, struct control_status *s);
 	void (*list_counters)(void *arg, struct control_status *s);
 	int (*expose)(void *arg, const struct control_forward *forward, char *error);
 	/* -ENOENT: no such forward, or none that was exposed */

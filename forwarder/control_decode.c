@@ -12,8 +12,8 @@
 
 int control_via_parse(const char *name, enum rule_via *out)
 {
-	static const enum rule_via ways[] = { RULE_VIA_AUTO, RULE_VIA_DIRECT, RULE_VIA_SSH,
-					      RULE_VIA_GRPC };
+	static const enum rule_via ways[] = { RULE_VIA_AUTO, RULE_VIA_DIRECT, RULE_VIA_NETNS,
+					      RULE_VIA_SSH, RULE_VIA_GRPC };
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		if (strcmp(rule_via_name(ways[i]), name) == 0) {

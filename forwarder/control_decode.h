@@ -10,7 +10,7 @@
 
 #define CONTROL_ERROR_SIZE 512
 
-/* "auto", "direct", "ssh" or "grpc". 0 or -EINVAL. */
+/* "auto", "direct", "netns", "ssh" or "grpc". 0 or -EINVAL. */
 int control_via_parse(const char *name, enum rule_via *out);
 
 /* {"proto":"tcp","host":"127.0.0.1:8080","guest":"80","via":"direct"}, host and

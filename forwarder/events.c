@@ -5,14 +5,43 @@
 
 #include "netstack/base/log.h"
 
+#define MAX_PAIRS 5
+
+struct pairs {
+	const char *text[2 * MAX_PAIRS]; /* key, value, ..., NULL */
+	unsigned int n;
+};
+
+static void add(struct pairs *p, const char *key, const char *value)
+{
+	p->text[p->n++] = key;
+	p->text[p->n++] = value;
+}
+
+static void add_route(struct pairs *p, const struct forward_route *route,
+		      char text[2][ADDR_TEXT_SIZE])
+{
+	add(p, "protocol", forward_proto_name(route->proto));
+	if (route->host_socket)
+		add(p, "host", route->host_socket);
+	else if (route->host.port != 0) /* it is not on the host */
+		add(p, "host", endpoint_format(&route->host, text[0]));
+	add(p, "guest",
+	    route->guest_socket ? route->guest_socket : endpoint_format(&route->guest, text[1]));
+	if (route->is_reverse)
+		add(p, "reverse", "true");
+}
+
 static void emit(const char *name, const struct forward_route *route, const char *error)
 {
-	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE];
+	struct pairs p = { .n = 0 };
+	char text[2][ADDR_TEXT_SIZE];
+	const char *const *t = p.text;
 
-	log_event(name, "protocol", forward_proto_name(route->proto), "host",
-		  route->host_socket ? route->host_socket : endpoint_format(&route->host, host),
-		  "guest", endpoint_format(&route->guest, guest), error ? "error" : NULL, error,
-		  NULL);
+	add_route(&p, route, text);
+	if (error)
+		add(&p, "error", error);
+	log_event(name, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], NULL);
 }
 
 void event_forwarding(const struct forward_route *route)

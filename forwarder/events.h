@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What happens to forwards, for whoever follows the log: one structured line
- * each, emitted after the fact. Keys: protocol, host, guest, and error. */
+ * each, emitted after the fact. Keys: protocol, host, guest, reverse (true, where
+ * it is) and error. */
+#include <stdbool.h>
+
 #include "forwarder/forward_spec.h"
 #include "netstack/addr.h"
 
@@ -10,7 +13,9 @@ struct forward_route {
 	enum forward_proto proto;
 	struct endpoint host;
 	struct endpoint guest;
-	const char *host_socket; /* a path instead of host; or NULL */
+	const char *host_socket;  /* a path instead of host; or NULL */
+	const char *guest_socket; /* likewise */
+	bool is_reverse;	  /* the guest's side is listened on, and "open" below */
 };
 
 /* The host port is open; connections are accepted. */

@@ -7,20 +7,23 @@
 #include <string.h>
 
 #include "forwarder/publisher.h"
+#include "forwarder/ways.h"
 
 struct exposed {
 	struct publisher *publisher;
+	const struct ways *ways;
 	struct control_forward *forwards; /* n of them */
 	unsigned int n, size;
 };
 
-int exposed_new(struct publisher *publisher, struct exposed **out)
+int exposed_new(struct publisher *publisher, const struct ways *ways, struct exposed **out)
 {
 	struct exposed *e = calloc(1, sizeof(*e));
 
 	if (!e)
 		return -ENOMEM;
 	e->publisher = publisher;
+	e->ways = ways;
 	*out = e;
 	return 0;
 }
@@ -41,6 +44,7 @@ static struct publication publication_of(const struct control_forward *f, unsign
 		.host = f->spec.host,
 		.guest = f->spec.guest,
 		.is_static = true,
+		.keeps_port = true,
 		.via = (int)f->via,
 	};
 
@@ -88,11 +92,13 @@ static bool is_same_spec(const struct forward_spec *a, const struct forward_spec
 static int check(const struct exposed *e, const struct control_forward *forward, char *error)
 {
 	unsigned int n_ports = count_ports(e) + forward->spec.n_ports;
+	const struct publication first = publication_of(forward, 0);
+	const struct way_request request = publication_request(&first);
+	const char *why = ways_why_not(e->ways, &request);
 	uint16_t port;
 
-	if (forward->via == RULE_VIA_SSH || forward->via == RULE_VIA_GRPC) {
-		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s: not built into this version yet",
-			       rule_via_name(forward->via));
+	if (why) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s", why);
 		return -EOPNOTSUPP;
 	}
 	if (n_ports > PUBLISHER_MAX_PER_SOURCE) {
@@ -219,16 +225,31 @@ static const char *rule_text(const struct publication *p, const char *source, ch
 	return source;
 }
 
+struct listing {
+	const struct ways *ways;
+	struct control_status *s;
+};
+
+/* What a connection made now would go through. */
+static const char *way_text(const struct ways *ways, const struct publication *p)
+{
+	const struct way_request request = publication_request(p);
+	enum rule_via now = ways_now(ways, &request);
+
+	return now == RULE_VIA_NONE ? NULL : rule_via_name(now);
+}
+
 static void list_publication(void *arg, const char *source, const struct publication_status *status)
 {
+	const struct listing *listing = arg;
 	const struct publication *p = status->publication;
 	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE], rule[32];
 	const struct control_published published = {
 		.guest_name = p->guest_name[0] ? p->guest_name : NULL,
 		.proto = p->proto,
 		.host = p->host_socket[0] ? p->host_socket : endpoint_format(&status->host, host),
-		.guest = endpoint_format(&p->guest, guest),
-		.via = p->via == RULE_VIA_DEFAULT ? NULL : rule_via_name((enum rule_via)p->via),
+		.guest = p->guest_socket[0] ? p->guest_socket : endpoint_format(&p->guest, guest),
+		.via = way_text(listing->ways, p),
 		.state = publication_state_name(status->state),
 		.rule = rule_text(p, source, rule),
 		.error = status->error,
@@ -238,10 +259,12 @@ static void list_publication(void *arg, const char *source, const struct publica
 		.bytes_to_host = status->counters.to_host_bytes,
 	};
 
-	control_status_forward(arg, &published);
+	control_status_forward(listing->s, &published);
 }
 
-void exposed_list(struct publisher *publisher, struct control_status *s)
+void exposed_list(const struct exposed *exposed, struct control_status *s)
 {
-	publisher_each(publisher, list_publication, s);
+	struct listing listing = { exposed->ways, s };
+
+	publisher_each(exposed->publisher, list_publication, &listing);
 }

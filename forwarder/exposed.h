@@ -8,15 +8,16 @@
 
 struct exposed;
 struct publisher;
+struct ways;
 
-/* The publisher outlives it. 0 or -ENOMEM. */
-int exposed_new(struct publisher *publisher, struct exposed **out);
+/* Both outlive it. 0 or -ENOMEM. */
+int exposed_new(struct publisher *publisher, const struct ways *ways, struct exposed **out);
 /* Closes all of it. Accepts NULL. */
 void exposed_free(struct exposed *exposed);
 
 /* For control_ops: all ports of the forward, or none and a line that says why.
  * -EEXIST: exposed already; -EADDRINUSE: a port is taken, be it by another
- * forward; -ENOSPC: too many; -EOPNOTSUPP: no such way yet; -ENOMEM. */
+ * forward; -ENOSPC: too many; -EOPNOTSUPP: there is no such way; -ENOMEM. */
 int exposed_add(struct exposed *exposed, const struct control_forward *forward,
 		char error[static CONTROL_ERROR_SIZE]);
 /* -ENOENT: not exposed, or not like this (via does not matter). */
@@ -24,4 +25,4 @@ int exposed_remove(struct exposed *exposed, const struct control_forward *forwar
 		   char error[static CONTROL_ERROR_SIZE]);
 
 /* Every publication of every source. */
-void exposed_list(struct publisher *publisher, struct control_status *s);
+void exposed_list(const struct exposed *exposed, struct control_status *s);

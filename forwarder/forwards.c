@@ -4,37 +4,53 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "forwarder/events.h"
 #include "forwarder/listen_socket.h"
-#include "forwarder/tcp_forward.h"
-#include "forwarder/udp_forward.h"
-#include "netstack/base/list.h"
+#include "forwarder/options.h"
+#include "forwarder/publication.h"
+#include "forwarder/publisher.h"
+#include "forwarder/rule.h"
 #include "netstack/base/log.h"
-#include "netstack/stack.h"
+#include "netstack/stack_config.h"
 
+#define SOURCE "option"
 /* A range can fail as a whole, for one reason. */
-#define MAX_ERRORS_PER_SPEC 10
+#define MAX_ERRORS 10
 
 struct forwards {
-	struct loop *loop;
-	struct stack *stack;
+	const struct options *options;
 	const struct stack_config *config;
-	struct udp_hub *udp_hub;
-	struct list all; /* forward.node */
+	struct publication_list list;
+	bool *has_failed; /* of each in the list */
+	bool is_published;
 };
 
-/* One port of the host. */
-struct forward {
-	struct list node; /* forwards.all */
-	struct forwards *owner;
-	struct forward_route route;
-	struct tcp_forward *tcp; /* or */
-	struct udp_forward *udp;
-	bool is_open, has_failed;
-};
+static void add_spec(struct forwards *f, unsigned int index)
+{
+	const struct forward_spec *spec = &f->options->forwards[index];
+	struct publication item = {
+		.proto = spec->proto,
+		.host = spec->host,
+		.guest = spec->guest,
+		.is_static = true,
+		.keeps_port = true,
+		.via = RULE_VIA_DIRECT,
+		.rule_origin = RULE_ORIGIN_OPTION,
+		.rule_index = index,
+	};
 
-int forwards_new(struct loop *loop, struct stack *stack, const struct stack_config *config,
+	if (ipaddr_is_any(&spec->guest.addr))
+		item.guest.addr = f->config->guest4;
+	for (unsigned int i = 0; i < spec->n_ports; i++) {
+		item.host.port = (uint16_t)(spec->host.port + i);
+		item.guest.port = (uint16_t)(spec->guest.port + i);
+		publication_list_add(&f->list, &item);
+	}
+}
+
+int forwards_new(const struct options *options, const struct stack_config *config,
 		 struct forwards **out)
 {
 	struct forwards *f = calloc(1, sizeof(*f));
@@ -42,78 +58,32 @@ int forwards_new(struct loop *loop, struct stack *stack, const struct stack_conf
 
 	if (!f)
 		return -ENOMEM;
-	f->loop = loop;
-	f->stack = stack;
+	f->options = options;
 	f->config = config;
-	list_init(&f->all);
-	r = udp_hub_new(loop, &f->udp_hub);
+	f->is_published = true; /* nothing to tell of */
+	r = publication_list_init(&f->list, PUBLISHER_MAX_PER_SOURCE);
+	for (unsigned int i = 0; r == 0 && i < options->n_forwards; i++)
+		add_spec(f, i);
+	if (r == 0 && f->list.n_left_out > 0) {
+		log_error("--forward names %u ports, %u is the most; give fewer of them",
+			  f->list.n + f->list.n_left_out, f->list.max);
+		r = -ENOSPC;
+	}
+	f->has_failed = calloc((size_t)f->list.n + 1, sizeof(*f->has_failed));
+	if (r == 0 && !f->has_failed)
+		r = -ENOMEM;
 	if (r < 0) {
-		free(f);
+		forwards_free(f);
 		return r;
 	}
+	f->is_published = false;
 	*out = f;
 	return 0;
 }
 
-static int dial_tcp(void *arg, struct stream **out)
+static struct forward_route route_of(const struct publication *p)
 {
-	const struct forward *forward = arg;
-
-	return stack_dial_tcp(forward->owner->stack, &forward->route.guest, out);
-}
-
-static int dial_udp(void *arg, const struct udp_flow_owner *owner, void *owner_arg,
-		    struct udp_flow **out)
-{
-	const struct forward *forward = arg;
-
-	return stack_udp_open(forward->owner->stack, &forward->route.guest, owner, owner_arg, out);
-}
-
-static int forward_bind(struct forward *forward)
-{
-	struct forwards *f = forward->owner;
-	const struct tcp_dialer tcp_dialer = { .dial = dial_tcp, .arg = forward };
-	const struct udp_dialer udp_dialer = { .dial = dial_udp, .arg = forward };
-
-	switch (forward->route.proto) {
-	case FORWARD_TCP:
-		return tcp_forward_new(f->loop, &forward->route.host, &tcp_dialer, &forward->tcp);
-	case FORWARD_UDP:
-		return udp_forward_new(f->udp_hub, &forward->route.host, &udp_dialer,
-				       &forward->udp);
-	}
-	return -EINVAL;
-}
-
-static int forward_start(struct forward *forward)
-{
-	if (forward->tcp)
-		return tcp_forward_start(forward->tcp);
-	udp_forward_start(forward->udp);
-	return 0;
-}
-
-static void forward_free(struct forward *forward)
-{
-	list_unlink(&forward->node);
-	tcp_forward_free(forward->tcp);
-	udp_forward_free(forward->udp);
-	if (forward->is_open)
-		event_stopping(&forward->route);
-	else if (!forward->has_failed)
-		event_not_forwarding(&forward->route, "netfwd did not start");
-	free(forward);
-}
-
-static void forward_fail(struct forward *forward, int error)
-{
-	char text[LISTEN_ERROR_SIZE];
-
-	forward->has_failed = true;
-	log_error("%s",
-		  listen_socket_explain(forward->route.proto, &forward->route.host, error, text));
-	event_failed(&forward->route, text);
+	return (struct forward_route){ .proto = p->proto, .host = p->host, .guest = p->guest };
 }
 
 static int check_guest(const struct stack_config *config, const struct forward_spec *spec)
@@ -137,87 +107,99 @@ static int check_guest(const struct stack_config *config, const struct forward_s
 	return -EINVAL;
 }
 
-static int add_port(struct forwards *f, const struct forward_spec *spec, unsigned int i,
-		    bool is_quiet)
+static void fail(struct forwards *f, unsigned int i, unsigned int n_before, const char *why)
 {
-	struct forward *forward = calloc(1, sizeof(*forward));
-	int r;
+	struct forward_route route = route_of(&f->list.items[i]);
 
-	if (!forward) {
-		log_error("out of memory");
-		return -ENOMEM;
-	}
-	forward->owner = f;
-	forward->route = (struct forward_route){ .proto = spec->proto,
-						 .host = spec->host,
-						 .guest = spec->guest };
-	forward->route.host.port = (uint16_t)(spec->host.port + i);
-	forward->route.guest.port = (uint16_t)(spec->guest.port + i);
-	if (ipaddr_is_any(&spec->guest.addr))
-		forward->route.guest.addr = f->config->guest4;
-	list_append(&f->all, &forward->node);
-	r = forward_bind(forward);
-	if (r < 0 && is_quiet) {
-		forward->has_failed = true;
-		event_failed(&forward->route, strerror(-r));
-	} else if (r < 0) {
-		forward_fail(forward, r);
-	}
-	return r;
+	f->has_failed[i] = true;
+	if (n_before < MAX_ERRORS)
+		log_error("%s", why);
+	event_failed(&route, why);
 }
 
-int forwards_add(struct forwards *f, const struct forward_spec *spec)
+static void say_how_many(unsigned int n_failed)
 {
-	int result = check_guest(f->config, spec);
-	unsigned int n_failed = 0;
+	if (n_failed > MAX_ERRORS)
+		log_error("%u more host ports cannot be had", n_failed - MAX_ERRORS);
+}
 
-	if (result < 0)
-		return result;
-	for (unsigned int i = 0; i < spec->n_ports; i++) {
-		int r = add_port(f, spec, i, n_failed >= MAX_ERRORS_PER_SPEC);
+/* Whether it can be bound now. */
+static int probe(struct forwards *f, unsigned int i, unsigned int n_before)
+{
+	const struct publication *p = &f->list.items[i];
+	int fd = listen_socket_bind(p->proto, &p->host);
+	char why[LISTEN_ERROR_SIZE];
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	/* who has the port is looked up, which takes a while */
+	if (n_before < MAX_ERRORS)
+		(void)listen_socket_explain(p->proto, &p->host, fd, why);
+	fail(f, i, n_before, n_before < MAX_ERRORS ? why : strerror(-fd));
+	return fd;
+}
+
+int forwards_check(struct forwards *f)
+{
+	unsigned int n_failed = 0;
+	int result = 0;
+
+	for (unsigned int i = 0; i < f->options->n_forwards; i++) {
+		if (check_guest(f->config, &f->options->forwards[i]) < 0)
+			result = -EINVAL;
+	}
+	for (unsigned int i = 0; i < f->list.n; i++) {
+		int r = probe(f, i, n_failed);
 
 		if (r < 0) {
-			n_failed++;
 			result = r;
+			n_failed++;
 		}
 	}
-	if (n_failed > MAX_ERRORS_PER_SPEC)
-		log_error("%u more ports of the range %u-%u cannot be had",
-			  n_failed - MAX_ERRORS_PER_SPEC, spec->host.port,
-			  spec->host.port + spec->n_ports - 1);
+	say_how_many(n_failed);
 	return result;
 }
 
-int forwards_start(struct forwards *f)
+struct verdict {
+	unsigned int n_failed;
+};
+
+static void on_publication(void *arg, const char *source, const struct publication_status *status)
 {
-	int result = 0;
+	struct verdict *v = arg;
 
-	list_for_each(node, &f->all) {
-		struct forward *forward = container_of(node, struct forward, node);
-		int r = forward_start(forward);
+	if (strcmp(source, SOURCE) != 0 || status->state == PUBLICATION_FORWARDING)
+		return;
+	if (v->n_failed++ < MAX_ERRORS)
+		log_error("%s", status->error);
+}
 
-		if (r < 0) {
-			forward_fail(forward, r);
-			result = r;
-		}
-	}
-	if (result < 0)
-		return result;
-	list_for_each(node, &f->all) {
-		struct forward *forward = container_of(node, struct forward, node);
+int forwards_publish(struct forwards *f, struct publisher *publisher)
+{
+	struct verdict v = { .n_failed = 0 };
+	int r = publisher_set(publisher, SOURCE, f->list.items, f->list.n);
 
-		forward->is_open = true;
-		event_forwarding(&forward->route);
-	}
-	return 0;
+	if (r < 0)
+		return r;
+	f->is_published = true;
+	publisher_each(publisher, on_publication, &v);
+	say_how_many(v.n_failed);
+	return v.n_failed > 0 ? -EADDRINUSE : 0;
 }
 
 void forwards_free(struct forwards *f)
 {
 	if (!f)
 		return;
-	list_for_each(node, &f->all)
-		forward_free(container_of(node, struct forward, node));
-	udp_hub_free(f->udp_hub);
+	for (unsigned int i = 0; !f->is_published && f->has_failed && i < f->list.n; i++) {
+		struct forward_route route = route_of(&f->list.items[i]);
+
+		if (!f->has_failed[i])
+			event_not_forwarding(&route, "netfwd did not start");
+	}
+	publication_list_deinit(&f->list);
+	free(f->has_failed);
 	free(f);
 }

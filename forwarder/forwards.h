@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The forwards of the command line, all or none: first every port is bound, so
- * that all failures are known, then all are opened. */
-#include "forwarder/forward_spec.h"
-
+/* The forwards of the command line, all or none: first it is seen whether every port
+ * can be had, so that all failures are known, then the publisher gets them, as its
+ * source "option". */
 struct forwards;
-struct loop;
-struct stack;
+struct options;
+struct publisher;
 struct stack_config;
 
-/* config is stack's; both outlive the forwards. 0 or -ENOMEM. */
-int forwards_new(struct loop *loop, struct stack *stack, const struct stack_config *config,
+/* 0; -ENOMEM; -ENOSPC when there are more than the publisher takes, logged. */
+int forwards_new(const struct options *options, const struct stack_config *config,
 		 struct forwards **out);
-/* Binds the ports of spec. -errno if one of them cannot be had: each is logged,
- * with an event `failed`, and the others stay bound. */
-int forwards_add(struct forwards *f, const struct forward_spec *spec);
-/* Opens all, with an event `forwarding` each. -errno, logged. */
-int forwards_start(struct forwards *f);
-/* Closes all: with an event `stopping` for those that were open, and
- * `not-forwarding` for those that never were. Accepts NULL. */
+/* -errno if one of the ports cannot be had, or leads outside the guest's networks:
+ * each is logged, with an event `failed`. */
+int forwards_check(struct forwards *f);
+/* Opens all, with an event `forwarding` each; -errno, logged, if one was lost since. */
+int forwards_publish(struct forwards *f, struct publisher *publisher);
+/* Those that were never published: with an event `not-forwarding`. Accepts NULL. */
 void forwards_free(struct forwards *f);

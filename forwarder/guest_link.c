@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 
 #include "forwarder/options.h"
+#include "forwarder/qemu_args.h"
 #include "netstack/base/log.h"
 #include "netstack/link_dgram.h"
 #include "netstack/link_stream.h"
 #include "netstack/link_tap.h"
+#include "netstack/link_vhost_user.h"
 #include "netstack/stack.h"
 
 /* The fixed address of a guest that nobody gives an address to. */
@@ -93,10 +95,16 @@ static const char *socket_file_hint(int error)
 
 static int open_socket_file(struct loop *loop, const struct options *o, struct link **out)
 {
+	const struct link_vhost_user_config vhost_user = {
+		.mtu = o->mtu,
+		.mac = qemu_mac(o->link_path, strlen(o->link_path)),
+	};
 	int r;
 
 	if (o->link == OPTIONS_LINK_DGRAM)
 		r = link_dgram_bind(loop, o->link_path, o->mtu, out);
+	else if (o->link == OPTIONS_LINK_VHOST_USER)
+		r = link_vhost_user_listen(loop, o->link_path, &vhost_user, out);
 	else
 		r = link_stream_listen(loop, o->link_path, o->mtu, out);
 	if (r < 0)
@@ -111,6 +119,7 @@ int guest_link_open(struct loop *loop, const struct options *o, const struct sta
 	case OPTIONS_LINK_USER:
 	case OPTIONS_LINK_STREAM:
 	case OPTIONS_LINK_DGRAM:
+	case OPTIONS_LINK_VHOST_USER:
 		return open_socket_file(loop, o, out);
 	case OPTIONS_LINK_FD:
 	case OPTIONS_LINK_QEMU:

@@ -118,14 +118,13 @@ static void socket_pause(struct socket_forward *s)
 
 static void socket_count(const struct socket_forward *s, struct host_counters *n)
 {
-	uint64_t to_guest, to_host;
-
 	if (s->tcp) {
+		struct tcp_forward_counters tcp = tcp_forward_count(s->tcp);
+
 		n->open += tcp_forward_n_connections(s->tcp);
-		n->total += tcp_forward_counters(s->tcp)->accepted;
-		tcp_forward_bytes(s->tcp, &to_guest, &to_host);
-		n->to_guest_bytes += to_guest;
-		n->to_host_bytes += to_host;
+		n->total += tcp.accepted;
+		n->to_guest_bytes += tcp.to_guest_bytes;
+		n->to_host_bytes += tcp.to_host_bytes;
 	} else if (s->udp) {
 		n->open += udp_forward_n_flows(s->udp);
 		n->total += udp_forward_counters(s->udp)->flows;

@@ -11,7 +11,7 @@
 
 #include "forwarder/port_owner.h"
 
-static int bind_to(int fd, enum forward_proto proto, const struct endpoint *host)
+int listen_socket_bind_fd(int fd, enum forward_proto proto, const struct endpoint *host)
 {
 	struct sockaddr_storage sa;
 	socklen_t len = endpoint_to_sockaddr(host, &sa);
@@ -36,7 +36,7 @@ int listen_socket_bind(enum forward_proto proto, const struct endpoint *host)
 
 	if (fd < 0)
 		return -errno;
-	r = bind_to(fd, proto, host);
+	r = listen_socket_bind_fd(fd, proto, host);
 	if (r < 0) {
 		close(fd);
 		return r;

@@ -8,6 +8,8 @@
  * wildcard does not take the IPv4 port. The descriptor, or -errno of socket(2)
  * or bind(2). Port 0 takes a free one. */
 int listen_socket_bind(enum forward_proto proto, const struct endpoint *host);
+/* The same with a new socket of the caller's. 0 or -errno. */
+int listen_socket_bind_fd(int fd, enum forward_proto proto, const struct endpoint *host);
 /* Where it is bound. */
 int listen_socket_address(int fd, struct endpoint *out);
 

@@ -4,22 +4,11 @@
 
 #include "forwarder/app.h"
 #include "forwarder/config_env.h"
+#include "forwarder/log_setup.h"
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/verbs.h"
 #include "netstack/base/log.h"
-
-static enum log_level log_level_of(unsigned int verbosity)
-{
-	static const enum log_level levels[] = {
-		LOG_LEVEL_WARN,
-		LOG_LEVEL_INFO,
-		LOG_LEVEL_DEBUG,
-		LOG_LEVEL_TRACE,
-	};
-
-	return levels[verbosity < 3 ? verbosity : 3];
-}
 
 static int print_help(void)
 {
@@ -30,8 +19,7 @@ static int print_help(void)
 
 static int serve(struct options *options)
 {
-	log_set_level(log_level_of(options->verbosity));
-	log_set_json(options->log_json);
+	log_setup(options, options->config);
 	options_complete(options);
 	return app_run(options);
 }
@@ -43,7 +31,7 @@ static int serve_with_config(struct options *options)
 	int status = EXIT_FAILURE;
 
 	log_set_json(options->log_json);
-	if (config_env_read(options->config_path, &config) < 0)
+	if (config_env_read(options->config_path, options_guest_kind(options), &config) < 0)
 		return EXIT_FAILURE;
 	if (options_merge(options, config, error) < 0)
 		log_error("%s", error);

@@ -12,6 +12,7 @@
 enum option_id {
 	OPT_STREAM = 256, /* above every short option */
 	OPT_DGRAM,
+	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
 	OPT_IFNAME,
@@ -31,6 +32,7 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "stream", required_argument, NULL, OPT_STREAM },
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
+	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
@@ -60,6 +62,7 @@ static const char help_text[] =
 	"The guest, one of:\n"
 	"  --stream PATH      listen on a UNIX socket for QEMU's -netdev stream\n"
 	"  --dgram PATH       a UNIX datagram socket, for -netdev dgram and vfkit\n"
+	"  --vhost-user PATH  listen for QEMU's -netdev vhost-user and User-Mode Linux\n"
 	"  --fd N             an inherited socket, stream or datagram\n"
 	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
@@ -71,7 +74,8 @@ static const char help_text[] =
 	"                     given any number of times\n"
 	"\n"
 	"Network:\n"
-	"  --mtu N            1280 to 65520 (default 65520 with --netns, else 32000)\n"
+	"  --mtu N            1280 to 65520 (default 65520 with --netns and --vhost-user,\n"
+	"                     else 32000)\n"
 	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24)\n"
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
@@ -223,6 +227,8 @@ static int take_option(struct parser *p, int option)
 		return parse_link_path(p, "--stream", OPTIONS_LINK_STREAM);
 	case OPT_DGRAM:
 		return parse_link_path(p, "--dgram", OPTIONS_LINK_DGRAM);
+	case OPT_VHOST_USER:
+		return parse_link_path(p, "--vhost-user", OPTIONS_LINK_VHOST_USER);
 	case OPT_FD:
 		if (choose_link(p, "--fd", OPTIONS_LINK_FD) < 0)
 			return -EINVAL;
@@ -415,11 +421,13 @@ const char *options_help(void)
 	return help_text;
 }
 
-/* A NIC on a socket has no scatter-gather to offer, so the guest's kernel makes
+/* A NIC on a QEMU socket has no scatter-gather to offer, so the guest's kernel makes
  * each frame one piece of memory. Up to 32 KiB that is its usual unit; above, it
  * copies once more: 65520 is a third slower than 32000. */
 void options_complete(struct options *o)
 {
+	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
+
 	if (o->mtu == 0)
-		o->mtu = o->link == OPTIONS_LINK_NETNS ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
+		o->mtu = has_pieces ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

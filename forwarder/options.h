@@ -18,12 +18,13 @@ enum options_action {
 
 /* Where the guest's frames come from. */
 enum options_link {
-	OPTIONS_LINK_USER,   /* nothing given: the per-user socket */
-	OPTIONS_LINK_STREAM, /* link_path */
-	OPTIONS_LINK_DGRAM,  /* link_path */
-	OPTIONS_LINK_FD,     /* link_fd */
-	OPTIONS_LINK_NETNS,  /* netns, ifname */
-	OPTIONS_LINK_QEMU,   /* qemu_argv: started by us */
+	OPTIONS_LINK_USER,	 /* nothing given: the per-user socket */
+	OPTIONS_LINK_STREAM,	 /* link_path */
+	OPTIONS_LINK_DGRAM,	 /* link_path */
+	OPTIONS_LINK_VHOST_USER, /* link_path */
+	OPTIONS_LINK_FD,	 /* link_fd */
+	OPTIONS_LINK_NETNS,	 /* netns, ifname */
+	OPTIONS_LINK_QEMU,	 /* qemu_argv: started by us */
 };
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
@@ -71,6 +72,6 @@ void options_deinit(struct options *options);
 const char *options_help(void);
 
 /* What was left open, once the command line and the file are known: the MTU, the
- * largest for a namespace, OPTIONS_MTU_QEMU for a virtual machine. */
+ * largest for a namespace and for vhost-user, else OPTIONS_MTU_QEMU. */
 #define OPTIONS_MTU_QEMU 32000
 void options_complete(struct options *options);

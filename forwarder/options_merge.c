@@ -13,6 +13,9 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	} else if (o->link == OPTIONS_LINK_USER && guest->dgram) {
 		o->link = OPTIONS_LINK_DGRAM;
 		o->link_path = guest->dgram;
+	} else if (o->link == OPTIONS_LINK_USER && guest->vhost_user) {
+		o->link = OPTIONS_LINK_VHOST_USER;
+		o->link_path = guest->vhost_user;
 	} else if (o->link == OPTIONS_LINK_USER && guest->netns) {
 		o->link = OPTIONS_LINK_NETNS;
 		o->netns = guest->netns;
@@ -39,10 +42,7 @@ static int merge_network(struct options *o, const struct config_network *network
 
 static void merge_logging(struct options *o, const struct config_logging *logging)
 {
-	if (o->verbosity == 0 && logging->level != CONFIG_LEVEL_DEFAULT)
-		o->verbosity = (unsigned int)(logging->level - CONFIG_LEVEL_WARN);
-	if (logging->json == RULE_SWITCH_ON)
-		o->log_json = true;
+	/* level and json are log_setup()'s: they may change */
 	if (!o->pcap_path)
 		o->pcap_path = logging->pcap;
 }
@@ -62,6 +62,30 @@ int options_merge(struct options *options, const struct config *config,
 	return merge_network(options, &config->network, error);
 }
 
+enum config_guest_kind options_guest_kind(const struct options *options)
+{
+	switch (options->link) {
+	case OPTIONS_LINK_NETNS:
+		return CONFIG_GUEST_NAMESPACE;
+	case OPTIONS_LINK_USER:
+		return options->config ? CONFIG_GUEST_OTHER : CONFIG_GUEST_OF_FILE;
+	case OPTIONS_LINK_STREAM:
+	case OPTIONS_LINK_DGRAM:
+	case OPTIONS_LINK_FD:
+	case OPTIONS_LINK_QEMU:
+	case OPTIONS_LINK_VHOST_USER:
+		break;
+	}
+	return CONFIG_GUEST_OTHER;
+}
+
+static struct rule_set set_without_config(const struct options *options)
+{
+	return (struct rule_set){ .types = options->link == OPTIONS_LINK_NETNS ?
+						   RULE_TYPES_NAMESPACE :
+						   RULE_TYPES_DEFAULT };
+}
+
 int options_rules(const struct options *options, const struct config *config, struct rule **rules,
 		  struct rule_set *set)
 {
@@ -74,7 +98,7 @@ int options_rules(const struct options *options, const struct config *config, st
 		all[n++] = rule_from_forward(&options->forwards[i], i);
 	for (unsigned int i = 0; i < n_from_file; i++)
 		all[n++] = config->set.rules[i];
-	*set = config ? config->set : (struct rule_set){ .types = RULE_TYPES_DEFAULT };
+	*set = config ? config->set : set_without_config(options);
 	set->rules = all;
 	set->n_rules = n;
 	*rules = all;

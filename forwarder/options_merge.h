@@ -10,6 +10,10 @@
 int options_merge(struct options *options, const struct config *config,
 		  char error[static OPTIONS_ERROR_SIZE]);
 
+/* Before the merge: what the command line says of the guest; after it: all that is
+ * known. */
+enum config_guest_kind options_guest_kind(const struct options *options);
+
 /* All rules in the order of matching: each --forward is a static rule through
  * the NIC and comes first, then the file's. config may be NULL. set->rules is
  * *rules, to be free()d; it borrows config's strings. 0 or -ENOMEM. */

@@ -98,11 +98,14 @@ static int dial_udp(void *arg, const struct udp_flow_owner *owner, void *owner_a
 
 struct forward_route outlet_route(const struct outlet *o, const struct tenant *t)
 {
+	const struct publication *guest = tenant_publication(t);
+
 	return (struct forward_route){
 		.proto = o->place.proto,
 		.host = o->place.host,
-		.guest = tenant_publication(t)->guest,
+		.guest = guest->guest,
 		.host_socket = o->place.path[0] ? o->place.path : NULL,
+		.guest_socket = guest->guest_socket[0] ? guest->guest_socket : NULL,
 	};
 }
 
@@ -266,6 +269,7 @@ void outlet_open(struct outlet *o)
 		explain(o, r);
 	outlet_tell_stopping(o);
 	o->state = OUTLET_FAILED;
+	o->bind_error = r;
 	plan_retry(o);
 }
 

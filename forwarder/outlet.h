@@ -25,7 +25,7 @@ struct stream;
 
 struct publisher_config {
 	unsigned int grace_ms;
-	/* A guest that wants the port of another one gets the next free port */
+	/* Who wants a port that another guest or program has gets the next free port */
 	bool next_free_port;
 };
 
@@ -70,6 +70,7 @@ struct outlet {
 	unsigned int retry_ms;
 	struct tenant *announced; /* whose `forwarding` was the last event */
 	struct forward_route route;
+	int bind_error; /* -errno, when FAILED */
 	char error[LISTEN_ERROR_SIZE];
 	char dial_error[64];
 };

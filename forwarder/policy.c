@@ -9,155 +9,105 @@
 #include "forwarder/events.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/publisher.h"
+#include "forwarder/reverse.h"
+#include "forwarder/static_rules.h"
+#include "forwarder/ways.h"
 #include "netstack/base/log.h"
-#include "netstack/stack.h"
-#include "netstack/udp_flow.h"
 
-#define GUEST_NUMBER 0x15 /* of a namespace in prefix6, see guest_link.c */
 #define SOURCE_STATIC "config"
+/* Linux's ip_local_port_range, if nobody has changed it. */
+#define CLIENT_PORT_FIRST 32768
+#define CLIENT_PORT_LAST 60999
 #define SOURCE_GUEST "guest:default"
 
 struct policy {
-	struct stack *stack;
-	const struct stack_config *network;
+	struct ways *ways;
 	const struct options *options;
 	struct rule *rules; /* of set */
 	struct rule_set set;
 	struct publisher *publisher;
+	struct reverses *reverses;
 	struct rule_listener *listeners; /* sorted, none twice */
 	size_t n_listeners;
-};
-
-/* Being made of rules, to be handed to the publisher. */
-struct wanted {
-	struct publication items[PUBLISHER_MAX_PER_SOURCE];
-	unsigned int n, n_left_out;
+	uint16_t client_first, client_last;
 };
 
 /* --- the way to the guest ------------------------------------------------ */
 
-/* The NIC reaches what listens on the guest's address or on all of them; a
- * static rule says nothing about where its server listens. */
-static struct endpoint nic_endpoint(const struct policy *p, const struct publication *item)
-{
-	struct endpoint guest = item->guest;
-
-	if (!ipaddr_is_any(&guest.addr) && !ipaddr_is_loopback(&guest.addr))
-		return guest;
-	/* [::] may be IPv6 alone. Of a virtual machine the IPv6 address is not
-	 * known; its [::] nearly always takes IPv4 as well */
-	if (ipaddr_is_v4(&guest.addr) || p->options->link != OPTIONS_LINK_NETNS) {
-		guest.addr = p->network->guest4;
-	} else {
-		guest.addr = p->network->prefix6;
-		guest.addr.b[15] = GUEST_NUMBER;
-	}
-	return guest;
-}
-
 static int dial_tcp(void *arg, const struct publication *item, struct stream **out)
 {
 	struct policy *p = arg;
-	struct endpoint guest = nic_endpoint(p, item);
+	struct way_request request = publication_request(item);
 
-	return stack_dial_tcp(p->stack, &guest, out);
+	return ways_dial(p->ways, &request, out);
 }
 
 static int dial_udp(void *arg, const struct publication *item, const struct udp_flow_owner *owner,
 		    void *owner_arg, struct udp_flow **out)
 {
 	struct policy *p = arg;
-	struct endpoint guest = nic_endpoint(p, item);
+	struct way_request request = publication_request(item);
 
-	return stack_udp_open(p->stack, &guest, owner, owner_arg, out);
+	return ways_open_udp(p->ways, &request, owner, owner_arg, out);
 }
 
 /* NULL if there is a way. */
-static const char *no_way(enum rule_via via, const struct endpoint *listener)
+static const char *no_way(const struct policy *p, const struct publication *item)
 {
-	if (via == RULE_VIA_SSH)
-		return "its rule asks for ssh, which this version does not have";
-	if (via == RULE_VIA_GRPC)
-		return "its rule asks for grpc, which this version does not have";
-	if (listener && ipaddr_is_loopback(&listener->addr))
-		return "it listens on the guest's loopback, which the NIC does not reach";
-	return NULL;
+	struct way_request request = publication_request(item);
+
+	return ways_why_not(p->ways, &request);
 }
 
-/* --- static rules -------------------------------------------------------- */
+/* --- what rules ask for at once ------------------------------------------- */
 
-static void want(struct wanted *w, const struct publication *item)
+static int publish(struct policy *p, const char *source, const struct publication_list *list)
 {
-	if (w->n == PUBLISHER_MAX_PER_SOURCE)
-		w->n_left_out++;
-	else
-		w->items[w->n++] = *item;
-}
-
-static void want_static(struct wanted *w, const struct rule *rule, enum forward_proto proto,
-			enum rule_via type)
-{
-	struct publication item = {
-		.proto = proto,
-		.host.addr = rule->host_ip,
-		.guest.addr = rule->guest_ip,
-		.has_also = !rule->is_host_ip_given && !rule->host_socket,
-		.is_static = true,
-		.via = (int)(rule->via == RULE_VIA_DEFAULT ? type : rule->via),
-		.rule_origin = (int)rule->origin,
-		.rule_index = rule->index,
-	};
-	const char *why = no_way((enum rule_via)item.via, NULL);
-
-	if (why) {
-		log_warn("portForwards[%u] is not forwarded: %s", rule->index, why);
-		return;
-	}
-	if (rule->host_socket)
-		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", rule->host_socket);
-	for (unsigned int i = 0; i <= (unsigned int)(rule->guest_last - rule->guest_first); i++) {
-		item.host.port = (uint16_t)(rule->host_first + i);
-		item.guest.port = (uint16_t)(rule->guest_first + i);
-		want(w, &item);
-	}
-}
-
-static void want_rule(struct wanted *w, const struct rule *rule, const struct rule_types *types)
-{
-	if (rule->origin != RULE_ORIGIN_USER)
-		return; /* --forward: forwards.c has it */
-	if (rule->is_reverse || rule->guest_socket) {
-		log_warn("portForwards[%u] is not forwarded: %s is not in this version yet",
-			 rule->index, rule->is_reverse ? "reverse" : "guestSocket");
-		return;
-	}
-	if (!rule->is_static || rule->is_ignore)
-		return;
-	if (rule->proto != RULE_PROTO_UDP && types->tcp != RULE_VIA_NONE)
-		want_static(w, rule, FORWARD_TCP, types->tcp);
-	if (rule->proto != RULE_PROTO_TCP && types->udp != RULE_VIA_NONE && !rule->host_socket)
-		want_static(w, rule, FORWARD_UDP, types->udp);
-}
-
-static int publish(struct policy *p, const char *source, const struct wanted *w)
-{
-	if (w->n_left_out)
-		log_warn("%u forwards of %s are left out: %u at most", w->n_left_out, source,
+	if (list->n_left_out)
+		log_warn("%u forwards of %s are left out: %u at most", list->n_left_out, source,
 			 PUBLISHER_MAX_PER_SOURCE);
-	return publisher_set(p->publisher, source, w->items, w->n);
+	return publisher_set(p->publisher, source, list->items, list->n);
+}
+
+/* Says it once for each rule; what is left has a way. */
+static void leave_out_wayless(const struct policy *p, struct publication_list *list)
+{
+	const struct publication *last = NULL;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < list->n; i++) {
+		const struct publication *item = &list->items[i];
+		const char *why = no_way(p, item);
+
+		if (why &&
+		    (!last || last->rule_index != item->rule_index || last->proto != item->proto))
+			log_warn("portForwards[%u] is not forwarded: %s", item->rule_index, why);
+		if (why)
+			last = item;
+		else
+			list->items[n++] = *item;
+	}
+	list->n = n;
 }
 
 static int publish_static(struct policy *p)
 {
-	struct wanted *w = calloc(1, sizeof(*w));
+	struct reverse_list *reverse = calloc(1, sizeof(*reverse));
+	struct publication_list list;
 	int r;
 
-	if (!w)
+	if (!reverse)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < p->set.n_rules; i++)
-		want_rule(w, &p->set.rules[i], &p->set.types);
-	r = publish(p, SOURCE_STATIC, w);
-	free(w);
+	r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
+	if (r == 0) {
+		static_rules_list(&p->set, &list, reverse);
+		leave_out_wayless(p, &list);
+		r = publish(p, SOURCE_STATIC, &list);
+		publication_list_deinit(&list);
+	}
+	if (r == 0)
+		r = reverses_set(p->reverses, reverse);
+	free(reverse);
 	return r;
 }
 
@@ -181,8 +131,33 @@ static bool has_listener(const struct rule_listener *sorted, size_t n,
 	return n && bsearch(listener, sorted, n, sizeof(*sorted), compare_listeners);
 }
 
-static void want_listener(struct policy *p, struct wanted *w, const struct rule_listener *listener,
-			  bool is_new)
+static bool is_client_port(const struct policy *p, const struct rule_listener *l)
+{
+	return l->proto == FORWARD_UDP && l->guest.port >= p->client_first &&
+	       l->guest.port <= p->client_last;
+}
+
+void policy_set_client_ports(struct policy *p, uint16_t first, uint16_t last)
+{
+	p->client_first = first;
+	p->client_last = last;
+}
+
+bool policy_wants_client_ports(const struct policy *p)
+{
+	for (unsigned int i = 0; i < p->set.n_rules; i++) {
+		const struct rule *rule = &p->set.rules[i];
+		bool is_every_port = rule->guest_first == 1 && rule->guest_last == UINT16_MAX;
+
+		if (!rule->is_ignore && !is_every_port && rule->proto != RULE_PROTO_TCP &&
+		    rule->guest_first <= p->client_last && rule->guest_last >= p->client_first)
+			return true;
+	}
+	return false;
+}
+
+static void want_listener(struct policy *p, struct publication_list *list,
+			  const struct rule_listener *listener, bool is_new)
 {
 	struct rule_decision d = rule_decide(&p->set, listener);
 	const struct forward_route route = { .proto = listener->proto, .guest = listener->guest };
@@ -198,9 +173,11 @@ static void want_listener(struct policy *p, struct wanted *w, const struct rule_
 	const char *why = "no rule forwards it";
 
 	if (d.origin == RULE_ORIGIN_OPTION)
-		return; /* forwards.c has it */
+		return; /* it is open anyway */
+	if (is_client_port(p, listener) && !(d.is_forward && d.names_port))
+		return; /* there are many, they come and go: no event */
 	if (d.is_forward)
-		why = no_way(d.via, &listener->guest);
+		why = no_way(p, &item);
 	else if (d.origin != RULE_ORIGIN_NONE)
 		why = "a rule ignores it";
 	if (why) {
@@ -210,22 +187,22 @@ static void want_listener(struct policy *p, struct wanted *w, const struct rule_
 	}
 	if (d.host_socket)
 		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", d.host_socket);
-	want(w, &item);
+	publication_list_add(list, &item);
 }
 
 /* `before` of `n_before` are those that were decided and told already. */
 static int publish_guest(struct policy *p, const struct rule_listener *before, size_t n_before)
 {
-	struct wanted *w = calloc(1, sizeof(*w));
-	int r;
+	struct publication_list list;
+	int r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
 
-	if (!w)
-		return -ENOMEM;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < p->n_listeners; i++)
-		want_listener(p, w, &p->listeners[i],
+		want_listener(p, &list, &p->listeners[i],
 			      !has_listener(before, n_before, &p->listeners[i]));
-	r = publish(p, SOURCE_GUEST, w);
-	free(w);
+	r = publish(p, SOURCE_GUEST, &list);
+	publication_list_deinit(&list);
 	return r;
 }
 
@@ -295,6 +272,16 @@ int policy_change_listeners(struct policy *p, const struct rule_listener *added,
 
 /* --- life ---------------------------------------------------------------- */
 
+static void configure(struct policy *p, const struct config *config)
+{
+	const struct publisher_config publisher = {
+		.grace_ms = GRACE_DEFAULT_MS,
+		.next_free_port = config && config->auto_correct == RULE_SWITCH_ON,
+	};
+
+	publisher_configure(p->publisher, &publisher);
+}
+
 int policy_use(struct policy *p, const struct config *config)
 {
 	struct rule *rules;
@@ -306,8 +293,10 @@ int policy_use(struct policy *p, const struct config *config)
 	free(p->rules);
 	p->rules = rules;
 	p->set = set;
-	r = publish_static(p);
-	return r < 0 ? r : publish_guest(p, p->listeners, p->n_listeners);
+	configure(p, config);
+	if (publish_static(p) < 0 || publish_guest(p, p->listeners, p->n_listeners) < 0)
+		log_error("out of memory: some forwards are missing");
+	return 0;
 }
 
 int policy_start(struct policy *p)
@@ -320,6 +309,18 @@ struct publisher *policy_publisher(struct policy *p)
 	return p->publisher;
 }
 
+struct reverses *policy_reverses(struct policy *p)
+{
+	return p->reverses;
+}
+
+static void on_ways_changed(void *arg)
+{
+	struct policy *p = arg;
+
+	reverses_retry(p->reverses);
+}
+
 int policy_new(struct loop *loop, const struct policy_setup *setup, struct policy **out)
 {
 	const struct publisher_config config = { .grace_ms = GRACE_DEFAULT_MS };
@@ -329,14 +330,18 @@ int policy_new(struct loop *loop, const struct policy_setup *setup, struct polic
 
 	if (!p)
 		return -ENOMEM;
-	p->stack = setup->stack;
-	p->network = setup->network;
+	p->ways = setup->ways;
 	p->options = setup->options;
+	p->client_first = CLIENT_PORT_FIRST;
+	p->client_last = CLIENT_PORT_LAST;
 	r = publisher_new(loop, &config, &dialer, &p->publisher);
+	if (r == 0)
+		r = reverses_new(loop, p->ways, &p->reverses);
 	if (r < 0) {
-		free(p);
+		policy_free(p);
 		return r;
 	}
+	ways_on_change(p->ways, on_ways_changed, p);
 	*out = p;
 	return 0;
 }
@@ -345,6 +350,8 @@ void policy_free(struct policy *p)
 {
 	if (!p)
 		return;
+	ways_on_change(p->ways, NULL, NULL);
+	reverses_free(p->reverses);
 	publisher_free(p->publisher);
 	free(p->listeners);
 	free(p->rules);

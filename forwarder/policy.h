@@ -15,19 +15,18 @@
 struct loop;
 struct policy;
 struct publisher;
-struct stack;
-struct stack_config;
+struct reverses;
+struct ways;
 
-struct policy_setup {
-	struct stack *stack;
-	const struct stack_config *network; /* stack's */
-	const struct options *options;	    /* outlives the policy */
+struct policy_setup { /* both outlive the policy */
+	struct ways *ways;
+	const struct options *options;
 };
 
 /* 0 or -ENOMEM. Publishes nothing before policy_start(). */
 int policy_new(struct loop *loop, const struct policy_setup *setup, struct policy **out);
 void policy_free(struct policy *policy); /* accepts NULL */
-/* 0; -errno, logged, when a static forward cannot be had: netfwd does not start. */
+/* 0 or -ENOMEM. */
 int policy_start(struct policy *policy);
 
 /* All that the guest listens on. */
@@ -41,4 +40,12 @@ int policy_change_listeners(struct policy *policy, const struct rule_listener *a
  * next one. 0 or -ENOMEM, with the old ones in force. */
 int policy_use(struct policy *policy, const struct config *config);
 
+/* The ports that the guest's system gives to clients (ip_local_port_range), where it
+ * is known: UDP sockets there are those of clients, and not forwarded unless a rule
+ * names the port. By default Linux's own. */
+void policy_set_client_ports(struct policy *policy, uint16_t first, uint16_t last);
+/* Whether a rule names UDP ports among those, so that they are worth looking at. */
+bool policy_wants_client_ports(const struct policy *policy);
+
 struct publisher *policy_publisher(struct policy *policy);
+struct reverses *policy_reverses(struct policy *policy);

@@ -324,6 +324,17 @@ int port_watch_netns_new(struct loop *loop, const struct port_watch_netns_config
 	return 0;
 }
 
+void port_watch_netns_set_ephemeral_udp(struct port_watch_netns *w, bool with)
+{
+	w->with_ephemeral_udp = with;
+}
+
+void port_watch_netns_ephemeral(const struct port_watch_netns *w, uint16_t *first, uint16_t *last)
+{
+	*first = w->ephemeral_first;
+	*last = w->ephemeral_last;
+}
+
 void port_watch_netns_free(struct port_watch_netns *w)
 {
 	if (!w)

@@ -10,8 +10,7 @@
  * clients and left out, unless asked for. All on the loop thread. */
 #include <stdbool.h>
 
-#include "forwarder/forward_spec.h"
-#include "netstack/addr.h"
+#include "forwarder/port_listener.h"
 
 struct loop;
 struct port_watch_netns;
@@ -20,17 +19,9 @@ struct port_watch_netns;
 #define PORT_WATCH_SLOW_MS 80
 #define PORT_WATCH_MAX 16384 /* more listeners are not reported, and said once */
 
-struct port_listener {
-	enum forward_proto proto;
-	struct endpoint guest;
-};
-
-/* All of them, sorted, none twice; whenever that changes, and once at the start. */
-typedef void port_watch_fn(void *arg, const struct port_listener *all, unsigned int n);
-
 struct port_watch_netns_config {
-	const char *netns; /* as of --netns */
-	bool with_ephemeral_udp;
+	const char *netns;	 /* as of --netns */
+	bool with_ephemeral_udp; /* to begin with */
 	port_watch_fn *changed;
 	void *arg;
 };
@@ -38,4 +29,8 @@ struct port_watch_netns_config {
 /* 0 or -errno, logged. changed() is first called from the loop. */
 int port_watch_netns_new(struct loop *loop, const struct port_watch_netns_config *config,
 			 struct port_watch_netns **out);
+/* From the next look on. */
+void port_watch_netns_set_ephemeral_udp(struct port_watch_netns *watch, bool with);
+void port_watch_netns_ephemeral(const struct port_watch_netns *watch, uint16_t *first,
+				uint16_t *last);
 void port_watch_netns_free(struct port_watch_netns *watch); /* accepts NULL */

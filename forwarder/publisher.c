@@ -100,10 +100,15 @@ static void publication_copy(struct publication *to, const struct publication *f
 		to->host.port = from->host.port;
 	}
 	to->has_also = from->has_also;
-	to->guest.addr = from->guest.addr;
-	to->guest.port = from->guest.port;
+	if (from->guest_socket[0]) {
+		copy_text(to->guest_socket, sizeof(to->guest_socket), from->guest_socket);
+	} else {
+		to->guest.addr = from->guest.addr;
+		to->guest.port = from->guest.port;
+	}
 	copy_text(to->guest_name, sizeof(to->guest_name), from->guest_name);
 	to->is_static = from->is_static;
+	to->keeps_port = from->keeps_port;
 	to->via = from->via;
 	to->rule_origin = from->rule_origin;
 	to->rule_index = from->rule_index;
@@ -113,8 +118,10 @@ static bool publication_equal(const struct publication *a, const struct publicat
 {
 	return a->proto == b->proto && endpoint_equal(&a->host, &b->host) &&
 	       strcmp(a->host_socket, b->host_socket) == 0 && a->has_also == b->has_also &&
-	       endpoint_equal(&a->guest, &b->guest) && strcmp(a->guest_name, b->guest_name) == 0 &&
-	       a->is_static == b->is_static && a->via == b->via &&
+	       endpoint_equal(&a->guest, &b->guest) &&
+	       strcmp(a->guest_socket, b->guest_socket) == 0 &&
+	       strcmp(a->guest_name, b->guest_name) == 0 && a->is_static == b->is_static &&
+	       a->keeps_port == b->keeps_port && a->via == b->via &&
 	       a->rule_origin == b->rule_origin && a->rule_index == b->rule_index;
 }
 

@@ -104,6 +104,19 @@ int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE])
 		       escaped, escaped);
 }
 
+/* A socket chardev could always be told to connect again. */
+int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version,
+			    char out[static QEMU_ARG_SIZE])
+{
+	const char *reconnect = qemu_reconnect_option(version);
+	char escaped[256];
+
+	if (escape(path, escaped, sizeof(escaped)) < 0)
+		return -ENAMETOOLONG;
+	return put_arg(out, "socket,id=" QEMU_CHARDEV_ID ",path=%s%s", escaped,
+		       *reconnect ? reconnect : ",reconnect=1");
+}
+
 int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		char out[static QEMU_ARG_SIZE])
 {

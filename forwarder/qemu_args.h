@@ -8,6 +8,8 @@
 #include "netstack/addr.h"
 
 #define QEMU_NETDEV_ID "netfwd0"
+#define QEMU_CHARDEV_ID "netfwd-nic"
+#define QEMU_MEMORY_ID "netfwd-memory"
 #define QEMU_ERROR_SIZE 256
 #define QEMU_ARG_SIZE 640
 
@@ -31,6 +33,10 @@ int qemu_netdev_stream(const char *path, const struct qemu_version *version,
 		       char out[static QEMU_ARG_SIZE]);
 /* QEMU's own end is path.qemu. */
 int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE]);
+/* For vhost-user: -chardev's argument (with reconnection) and -netdev's. */
+int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version,
+			    char out[static QEMU_ARG_SIZE]);
+#define QEMU_NETDEV_VHOST_USER "vhost-user,id=" QEMU_NETDEV_ID ",chardev=" QEMU_CHARDEV_ID
 /* -device's argument: a virtio NIC on the bus that the machine has. host_mtu
  * is what lets the guest's NIC take frames of that size. */
 int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,

@@ -33,6 +33,8 @@ const char *rule_via_name(enum rule_via via)
 		return "grpc";
 	case RULE_VIA_DIRECT:
 		return "direct";
+	case RULE_VIA_NETNS:
+		return "netns";
 	case RULE_VIA_AUTO:
 		return "auto";
 	case RULE_VIA_NONE:
@@ -129,8 +131,8 @@ const struct rule *rule_find_switch_off(const struct rule_set *set, enum forward
 	return NULL;
 }
 
-static enum rule_via via_of(const struct rule_set *set, const struct rule *rule,
-			    enum forward_proto proto)
+enum rule_via rule_via_of(const struct rule_set *set, const struct rule *rule,
+			  enum forward_proto proto)
 {
 	/* SSH carries no UDP: such a rule says how its TCP ports go. */
 	if (rule->via != RULE_VIA_DEFAULT && !(rule->via == RULE_VIA_SSH && proto == FORWARD_UDP))
@@ -151,8 +153,9 @@ static struct rule_decision apply(const struct rule_set *set, const struct rule 
 		.is_forward = true,
 		.origin = rule->origin,
 		.index = rule->index,
-		.via = via_of(set, rule, l->proto),
+		.via = rule_via_of(set, rule, l->proto),
 		.host_socket = rule->host_socket,
+		.names_port = rule->guest_first != 1 || rule->guest_last != PORT_MAX,
 	};
 
 	if (rule->is_ignore)

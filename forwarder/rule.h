@@ -27,6 +27,7 @@ enum rule_via {
 	RULE_VIA_SSH,
 	RULE_VIA_GRPC,
 	RULE_VIA_DIRECT, /* through the virtual NIC */
+	RULE_VIA_NETNS,	 /* sockets made in the guest, which is a namespace */
 	RULE_VIA_AUTO,	 /* the fastest that reaches the listener */
 	RULE_VIA_NONE,	 /* not forwarded */
 };
@@ -70,6 +71,8 @@ struct rule_types {
 
 /* Lima's "dual". */
 #define RULE_TYPES_DEFAULT ((struct rule_types){ RULE_VIA_SSH, RULE_VIA_GRPC })
+/* Of a guest that is a namespace, where neither ssh nor an agent is set up. */
+#define RULE_TYPES_NAMESPACE ((struct rule_types){ RULE_VIA_AUTO, RULE_VIA_AUTO })
 
 struct rule_set {
 	const struct rule *rules; /* n_rules, in the order of matching */
@@ -94,6 +97,7 @@ struct rule_decision {
 	struct endpoint host;
 	bool has_also;
 	struct endpoint also; /* [::1], served too when it can be */
+	bool names_port;      /* the rule is not for every port */
 };
 
 /* --forward is a static rule that goes through the NIC. */
@@ -102,6 +106,10 @@ struct rule rule_from_forward(const struct forward_spec *spec, unsigned int inde
 /* The rule that switches a whole protocol off: an ignore of every port, with
  * none but such rules before it. NULL: there is none. */
 const struct rule *rule_find_switch_off(const struct rule_set *set, enum forward_proto proto);
+
+/* The way that a rule's forwards take. */
+enum rule_via rule_via_of(const struct rule_set *set, const struct rule *rule,
+			  enum forward_proto proto);
 
 struct rule_decision rule_decide(const struct rule_set *set, const struct rule_listener *listener);
 

@@ -78,9 +78,22 @@ static void add_guest(struct text_table *table, const struct json *guest)
 	text_table_add(table, string(guest, "path"));
 }
 
+static void add_way(struct text_table *table, const struct json *way)
+{
+	text_table_add(table, string(way, "name"));
+	text_table_add(table, string(way, "state"));
+	text_table_add(table, string(way, "error"));
+}
+
 static void add_forward(struct text_table *table, const struct json *forward)
 {
-	text_table_add(table, string(forward, "proto"));
+	char proto[NUMBER_SIZE];
+	bool is_reverse = false;
+
+	(void)json_as_bool(json_member(forward, "reverse"), &is_reverse);
+	(void)snprintf(proto, sizeof(proto), "%.15s%s", string(forward, "proto"),
+		       is_reverse ? ", reverse" : "");
+	text_table_add(table, proto);
 	text_table_add(table, string(forward, "host"));
 	text_table_add(table, string(forward, "guest_name"));
 	text_table_add(table, string(forward, "guest"));
@@ -132,6 +145,7 @@ int status_text_print(const struct json *status, FILE *to)
 {
 	static const char *const guest_headings[] = { "GUEST",	  "LINK",    "STATE", "ADDRESSES",
 						      "TO GUEST", "TO HOST", "PATH",  NULL };
+	static const char *const way_headings[] = { "WAY", "STATE", "ERROR", NULL };
 	static const char *const forward_headings[] = { "PROTO",    "HOST",    "GUEST", "PORT",
 							"VIA",	    "STATE",   "OPEN",	"TOTAL",
 							"TO GUEST", "TO HOST", "ERROR", NULL };
@@ -139,6 +153,10 @@ int status_text_print(const struct json *status, FILE *to)
 
 	if (r >= 0)
 		r = print_list(json_member(status, "guests"), guest_headings, add_guest, to);
+	if (r >= 0)
+		r = fputs("\n", to);
+	if (r >= 0)
+		r = print_list(json_member(status, "ways"), way_headings, add_way, to);
 	if (r >= 0)
 		r = fputs("\n", to);
 	if (r >= 0)

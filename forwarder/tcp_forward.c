@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -11,20 +10,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "forwarder/connections.h"
 #include "forwarder/listen_socket.h"
-#include "netstack/base/list.h"
+#include "netstack/acceptor.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
-#include "netstack/relay.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
 #include "netstack/unix_socket.h"
-
-/* Connections taken in one round of the loop, so that a flood of them does not
- * hold up those that are open. */
-#define ACCEPTS_PER_ROUND 64
-/* Long enough to cost nothing, short enough not to be noticed by a client. */
-#define ACCEPT_PAUSE_MS 100
 
 struct tcp_forward {
 	struct loop *loop;
@@ -33,31 +26,18 @@ struct tcp_forward {
 	char name[sizeof(((struct unix_socket *)0)->path)]; /* of either, for logs */
 	struct tcp_dialer dialer;
 	int fd; /* path.fd, or our own */
-	struct watch *watch;
-	struct timer *resume;
-	bool is_short;		 /* out of descriptors or memory, and said so */
-	struct list connections; /* connection.node */
-	unsigned int n_connections;
-	struct tcp_forward_counters counters;
-	void (*drained)(void *arg); /* once retired */
-	void *drained_arg;
+	struct acceptor *acceptor;
+	struct connections connections;
+	uint64_t accepted, dial_failed, accept_pauses;
 };
 
-struct connection {
-	struct list node; /* tcp_forward.connections */
-	struct tcp_forward *forward;
-	struct endpoint client;
-	struct relay *relay;
+static void on_accepted(void *arg, int fd, const struct endpoint *from);
+static void on_accept_paused(void *arg, int error);
+
+static const struct acceptor_owner acceptor_owner = {
+	.accepted = on_accepted,
+	.paused = on_accept_paused,
 };
-
-static void on_acceptable(void *arg, unsigned int events);
-
-static void on_resume(void *arg)
-{
-	struct tcp_forward *f = arg;
-
-	watch_want(f->watch, LOOP_READ);
-}
 
 static int open_socket(struct tcp_forward *f, const struct endpoint *host)
 {
@@ -83,13 +63,6 @@ static int open_path(struct tcp_forward *f, const char *path)
 	return 0;
 }
 
-static int watch_socket(struct tcp_forward *f)
-{
-	int r = timer_new(f->loop, on_resume, f, &f->resume);
-
-	return r < 0 ? r : watch_new(f->loop, f->fd, on_acceptable, f, &f->watch);
-}
-
 static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer *dialer)
 {
 	struct tcp_forward *f = calloc(1, sizeof(*f));
@@ -99,7 +72,7 @@ static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer
 	f->loop = loop;
 	f->dialer = *dialer;
 	f->fd = f->path.fd = -1;
-	list_init(&f->connections);
+	connections_init(&f->connections, loop, f->name);
 	return f;
 }
 
@@ -107,7 +80,7 @@ static struct tcp_forward *new_closed(struct loop *loop, const struct tcp_dialer
 static int finish_new(struct tcp_forward *f, int r, struct tcp_forward **out)
 {
 	if (r == 0)
-		r = watch_socket(f);
+		r = acceptor_new(f->loop, f->fd, &acceptor_owner, f, &f->acceptor);
 	if (r < 0) {
 		tcp_forward_free(f);
 		return r;
@@ -145,7 +118,7 @@ int tcp_forward_start(struct tcp_forward *f)
 		set_reuse(f, 1);
 	if (listen(f->fd, SOMAXCONN) < 0)
 		return -errno;
-	watch_want(f->watch, LOOP_READ);
+	acceptor_start(f->acceptor);
 	return 0;
 }
 
@@ -153,26 +126,23 @@ int tcp_forward_start(struct tcp_forward *f)
  * refuses and still holds its port. */
 void tcp_forward_pause(struct tcp_forward *f)
 {
-	watch_want(f->watch, 0);
-	timer_stop(f->resume);
+	acceptor_pause(f->acceptor);
 	(void)shutdown(f->fd, SHUT_RD);
 	set_reuse(f, 0);
 }
 
 void tcp_forward_retire(struct tcp_forward *f, void (*drained)(void *arg), void *arg)
 {
-	assert(f->n_connections > 0);
+	assert(f->connections.n > 0);
 	tcp_forward_stop(f);
-	f->drained = drained;
-	f->drained_arg = arg;
+	f->connections.drained = drained;
+	f->connections.arg = arg;
 }
 
 void tcp_forward_stop(struct tcp_forward *f)
 {
-	watch_free(f->watch);
-	f->watch = NULL;
-	timer_free(f->resume);
-	f->resume = NULL;
+	acceptor_free(f->acceptor);
+	f->acceptor = NULL;
 	if (f->path.fd >= 0)
 		unix_socket_close(&f->path);
 	else if (f->fd >= 0)
@@ -180,21 +150,12 @@ void tcp_forward_stop(struct tcp_forward *f)
 	f->fd = -1;
 }
 
-static void connection_free(struct connection *c)
-{
-	list_unlink(&c->node);
-	c->forward->n_connections--;
-	relay_free(c->relay);
-	free(c);
-}
-
 void tcp_forward_free(struct tcp_forward *f)
 {
 	if (!f)
 		return;
 	tcp_forward_stop(f);
-	list_for_each(node, &f->connections)
-		connection_free(container_of(node, struct connection, node));
+	connections_reset(&f->connections);
 	free(f);
 }
 
@@ -205,167 +166,65 @@ const struct endpoint *tcp_forward_host(const struct tcp_forward *f)
 
 unsigned int tcp_forward_n_connections(const struct tcp_forward *f)
 {
-	return f->n_connections;
+	return f->connections.n;
 }
 
-const struct tcp_forward_counters *tcp_forward_counters(const struct tcp_forward *f)
+struct tcp_forward_counters tcp_forward_count(const struct tcp_forward *f)
 {
-	return &f->counters;
+	struct connection_counters n = connections_count(&f->connections);
+
+	return (struct tcp_forward_counters){
+		.accepted = f->accepted,
+		.dial_failed = f->dial_failed,
+		.refused = n.refused,
+		.broken = n.broken,
+		.closed = n.closed,
+		.accept_pauses = f->accept_pauses,
+		.to_guest_bytes = n.to_server_bytes,
+		.to_host_bytes = n.to_client_bytes,
+	};
 }
 
-void tcp_forward_bytes(const struct tcp_forward *f, uint64_t *to_guest, uint64_t *to_host)
-{
-	*to_guest = f->counters.to_guest_bytes;
-	*to_host = f->counters.to_host_bytes;
-	list_for_each(node, &f->connections) {
-		const struct connection *c = container_of(node, struct connection, node);
-
-		if (!c->relay)
-			continue;
-		*to_guest += relay_bytes(c->relay, RELAY_A_TO_B);
-		*to_host += relay_bytes(c->relay, RELAY_B_TO_A);
-	}
-}
-
-static void count_end(struct tcp_forward_counters *n, const struct relay_result *result)
-{
-	n->to_guest_bytes += result->a_to_b_bytes;
-	n->to_host_bytes += result->b_to_a_bytes;
-	if (result->end == RELAY_END_CLOSED)
-		n->closed++;
-	else if (result->end == RELAY_END_B_BROKE && result->error == -ECONNREFUSED)
-		n->refused++;
-	else
-		n->broken++;
-}
-
-static const char *end_text(const struct relay_result *result)
-{
-	switch (result->end) {
-	case RELAY_END_CLOSED:
-		return "closed";
-	case RELAY_END_A_BROKE:
-		return "broken by the client";
-	case RELAY_END_B_BROKE:
-		return "broken by the guest";
-	}
-	return "";
-}
-
-static void on_done(void *arg, const struct relay_result *result)
-{
-	struct connection *c = arg;
-	struct tcp_forward *f = c->forward;
-	char client[ADDR_TEXT_SIZE];
-
-	count_end(&f->counters, result);
-	log_debug("tcp %s: connection of %s %s%s%s; %" PRIu64 " bytes to the guest, %" PRIu64
-		  " back",
-		  f->name, endpoint_format(&c->client, client), end_text(result),
-		  result->error ? ": " : "", result->error ? strerror(-result->error) : "",
-		  result->a_to_b_bytes, result->b_to_a_bytes);
-	c->relay = NULL; /* gone by itself */
-	connection_free(c);
-	if (f->drained && f->n_connections == 0)
-		f->drained(f->drained_arg); /* frees f */
-}
-
-/* Takes host. */
-static int join(struct connection *c, struct stream *host)
-{
-	struct tcp_forward *f = c->forward;
-	struct stream *ends[2] = { host, NULL };
-	int r = f->dialer.dial(f->dialer.arg, &ends[1]);
-
-	if (r < 0) {
-		host->ops->reset(host);
-		return r;
-	}
-	return relay_new(f->loop, ends, on_done, c, &c->relay);
-}
-
-/* A plain close() would look like an empty answer. */
-static void reset_client(int fd)
-{
-	const struct linger at_once = { .l_onoff = 1 };
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	close(fd);
-}
-
-/* Takes fd. */
-static void serve(struct tcp_forward *f, int fd, const struct endpoint *client)
-{
-	struct connection *c = calloc(1, sizeof(*c));
-	const int on = 1;
-	struct stream *host;
-	int r;
-
-	if (!c) {
-		reset_client(fd);
-		f->counters.dial_failed++;
-		return;
-	}
-	c->forward = f;
-	c->client = *client;
-	list_append(&f->connections, &c->node);
-	f->n_connections++;
-	/* Only latency is lost when this fails. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	r = stream_fd_new(f->loop, fd, false, &host);
-	if (r == 0)
-		r = join(c, host);
-	if (r < 0) {
-		f->counters.dial_failed++;
-		log_limited(LOG_LEVEL_WARN, "tcp %s: no connection to the guest: %s", f->name,
-			    strerror(-r));
-		connection_free(c);
-	}
-}
-
-/* Clients stay in the backlog; with a descriptor that is readable all the time
- * the loop would not sleep. */
-static void pause_accepting(struct tcp_forward *f, int error)
-{
-	watch_want(f->watch, 0);
-	timer_start(f->resume, ACCEPT_PAUSE_MS);
-	f->counters.accept_pauses++;
-	if (!f->is_short)
-		log_warn("tcp %s: new connections wait: %s", f->name, strerror(error));
-	f->is_short = true;
-}
-
-/* Whether to go on accepting in this round. */
-static bool accept_one(struct tcp_forward *f)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = sizeof(sa);
-	struct endpoint client;
-	int fd = accept4(f->fd, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd < 0) {
-		if (errno == EAGAIN)
-			return false;
-		if (errno == EINTR || errno == ECONNABORTED) /* gone while it waited */
-			return true;
-		pause_accepting(f, errno);
-		return false;
-	}
-	f->is_short = false;
-	f->counters.accepted++;
-	if (endpoint_from_sockaddr(&sa, &client) < 0)
-		client = (struct endpoint){ .addr = IPADDR_V6_ANY };
-	serve(f, fd, &client);
-	return true;
-}
-
-static void on_acceptable(void *arg, unsigned int events)
+static void on_accept_paused(void *arg, int error)
 {
 	struct tcp_forward *f = arg;
 
-	(void)events;
-	for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
-		if (!accept_one(f))
-			return;
+	f->accept_pauses++;
+	if (error)
+		log_warn("tcp %s: new connections wait: %s", f->name, strerror(-error));
+}
+
+/* A client that cannot be served is reset: a plain close() would look like an empty
+ * answer. Takes fd. */
+static int serve(struct tcp_forward *f, int fd, const struct endpoint *from)
+{
+	struct stream *client, *guest;
+	int r = stream_fd_new(f->loop, fd, false, &client);
+
+	if (r < 0)
+		return r;
+	r = f->dialer.dial(f->dialer.arg, &guest);
+	if (r < 0) {
+		client->ops->reset(client);
+		return r;
+	}
+	return connections_join(&f->connections, client, guest, from);
+}
+
+/* Takes fd. */
+static void on_accepted(void *arg, int fd, const struct endpoint *from)
+{
+	struct tcp_forward *f = arg;
+	const int on = 1;
+	int r;
+
+	f->accepted++;
+	/* Only latency is lost when this fails. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	r = serve(f, fd, from);
+	if (r < 0) {
+		f->dial_failed++;
+		log_limited(LOG_LEVEL_WARN, "tcp %s: no connection to the guest: %s", f->name,
+			    strerror(-r));
 	}
 }

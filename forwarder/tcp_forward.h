@@ -30,12 +30,12 @@ struct tcp_dialer {
 
 struct tcp_forward_counters {
 	uint64_t accepted;
-	uint64_t dial_failed;	/* the client was reset at once */
-	uint64_t refused;	/* nobody listens on the guest's port */
-	uint64_t broken;	/* one side failed in another way */
-	uint64_t closed;	/* both sides ended in order */
-	uint64_t accept_pauses; /* out of descriptors or memory */
-	uint64_t to_guest_bytes, to_host_bytes;
+	uint64_t dial_failed;			/* the client was reset at once */
+	uint64_t refused;			/* nobody listens on the guest's port */
+	uint64_t broken;			/* one side failed in another way */
+	uint64_t closed;			/* both sides ended in order */
+	uint64_t accept_pauses;			/* out of descriptors or memory */
+	uint64_t to_guest_bytes, to_host_bytes; /* of the open ones too */
 };
 
 /* 0 or -errno of binding. Port 0 takes a free one. */
@@ -55,7 +55,4 @@ void tcp_forward_free(struct tcp_forward *f); /* accepts NULL */
 /* The endpoint that is bound, with the port that was chosen for 0. */
 const struct endpoint *tcp_forward_host(const struct tcp_forward *f);
 unsigned int tcp_forward_n_connections(const struct tcp_forward *f);
-/* Bytes are those of connections that have ended; see tcp_forward_bytes(). */
-const struct tcp_forward_counters *tcp_forward_counters(const struct tcp_forward *f);
-/* Bytes of all connections, the open ones too. */
-void tcp_forward_bytes(const struct tcp_forward *f, uint64_t *to_guest, uint64_t *to_host);
+struct tcp_forward_counters tcp_forward_count(const struct tcp_forward *f);

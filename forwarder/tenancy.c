@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "forwarder/listen_socket.h"
+#include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 
 /* How far the next free port is looked for. */
@@ -80,6 +81,7 @@ static struct tenant *tenant_find(const struct outlet *o, const struct claim *cl
 		struct tenant *t = container_of(node, struct tenant, node);
 
 		if (t->last.guest.port == p->guest.port &&
+		    strcmp(t->last.guest_socket, p->guest_socket) == 0 &&
 		    strcmp(t->last.guest_name, p->guest_name) == 0 &&
 		    host_place_equal(&t->wanted, wanted))
 			return t;
@@ -172,12 +174,22 @@ static void tenant_move(struct tenant *t, struct outlet *to)
 	t->outlet = to;
 }
 
+static bool may_move(const struct tenant *t)
+{
+	const struct outlet *o = t->outlet;
+
+	return o->all->config.next_free_port && !o->place.path[0] &&
+	       !tenant_publication(t)->keeps_port;
+}
+
 /* Whether there was one, and the tenant has it now. */
 static bool move_to_next_free_port(struct tenant *t)
 {
 	struct outlet *from = t->outlet, *to;
 	struct host_place place = from->place;
 
+	if (!may_move(t))
+		return false;
 	for (int i = 0; i < MAX_PORT_STEPS && place.host.port < UINT16_MAX; i++) {
 		place.host.port++;
 		if (outlet_find(from->all, &place))
@@ -186,6 +198,9 @@ static bool move_to_next_free_port(struct tenant *t)
 			return false;
 		outlet_open(to);
 		if (to->state == OUTLET_LISTENING) {
+			log_info("%s port %u of the host is taken; %u is used in its place",
+				 forward_proto_name(place.proto), from->place.host.port,
+				 place.host.port);
 			tenant_move(t, to);
 			outlet_mark_dirty(to);
 			return true;
@@ -201,8 +216,7 @@ static void settle_waiting(struct outlet *o, struct tenant *t)
 	const struct publication *has = tenant_publication(holder);
 	char guest[ADDR_TEXT_SIZE], error[LISTEN_ERROR_SIZE];
 
-	if (o->all->config.next_free_port && !o->place.path[0] && !is_same_guest(t, holder) &&
-	    move_to_next_free_port(t))
+	if (!is_same_guest(t, holder) && move_to_next_free_port(t))
 		return;
 	(void)snprintf(error, sizeof(error), "in use for %s%s: %s",
 		       has->guest_name[0] ? "guest " : "the guest", has->guest_name,
@@ -240,6 +254,11 @@ static void serve(struct outlet *o)
 
 	if (o->state == OUTLET_NEW || o->state == OUTLET_PAUSED)
 		outlet_open(o);
+	if (o->state == OUTLET_FAILED && o->bind_error == -EADDRINUSE &&
+	    move_to_next_free_port(holder)) {
+		outlet_mark_dirty(o); /* for those that waited, or the end */
+		return;
+	}
 	if (o->state == OUTLET_FAILED) {
 		outlet_tell_failed(o, holder, o->error);
 	} else {
@@ -269,6 +288,10 @@ static void settle(struct outlet *o)
 {
 	struct tenant *first = outlet_holder(o);
 
+	if (!first) {
+		outlet_free(o);
+		return;
+	}
 	list_for_each(node, &o->tenants) {
 		struct tenant *t = container_of(node, struct tenant, node);
 

@@ -54,6 +54,9 @@ struct tunnel_ops {
 	int (*listen)(struct tunnel *t, const struct tunnel_place *guest,
 		      const struct tunnel_accept *accept, void *arg, struct tunnel_listener **out);
 	void (*unlisten)(struct tunnel_listener *l);
+	/* A reverse forward of UDP: a non-blocking socket bound in the guest, the
+	 * caller's. 0 or -errno. NULL: this kind cannot. */
+	int (*bind_udp)(struct tunnel *t, const struct endpoint *guest, int *fd);
 	/* Its streams, flows and listeners were ended before by their owners. */
 	void (*free)(struct tunnel *t);
 };

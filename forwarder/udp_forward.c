@@ -307,15 +307,12 @@ static void on_readable(void *arg, unsigned int events)
 		forward_datagram(f, &hub->messages[i].msg_hdr, hub->messages[i].msg_len);
 }
 
-static int open_socket(struct udp_forward *f, const struct endpoint *host)
+/* f->fd is bound. */
+static int prepare_socket(struct udp_forward *f)
 {
 	const int size = SOCKET_BUFFER_BYTES;
-	int r;
+	int r = listen_socket_address(f->fd, &f->host);
 
-	f->fd = listen_socket_bind(FORWARD_UDP, host);
-	if (f->fd < 0)
-		return f->fd;
-	r = listen_socket_address(f->fd, &f->host);
 	if (r < 0)
 		return r;
 	endpoint_format(&f->host, f->name);
@@ -330,24 +327,35 @@ static int open_socket(struct udp_forward *f, const struct endpoint *host)
 	return watch_new(f->hub->loop, f->fd, on_readable, f, &f->watch);
 }
 
-int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
-		    const struct udp_dialer *dialer, struct udp_forward **out)
+int udp_forward_new_from_fd(struct udp_hub *hub, int fd, const struct udp_dialer *dialer,
+			    struct udp_forward **out)
 {
 	struct udp_forward *f = calloc(1, sizeof(*f));
 	int r;
 
-	if (!f)
+	if (!f) {
+		close(fd);
 		return -ENOMEM;
+	}
 	f->hub = hub;
+	f->fd = fd;
 	f->dialer = *dialer;
 	client_share_init(&f->flows, UDP_FLOWS_PER_FORWARD);
-	r = open_socket(f, host);
+	r = prepare_socket(f);
 	if (r < 0) {
 		udp_forward_free(f);
 		return r;
 	}
 	*out = f;
 	return 0;
+}
+
+int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
+		    const struct udp_dialer *dialer, struct udp_forward **out)
+{
+	int fd = listen_socket_bind(FORWARD_UDP, host);
+
+	return fd < 0 ? fd : udp_forward_new_from_fd(hub, fd, dialer, out);
 }
 
 void udp_forward_start(struct udp_forward *f)

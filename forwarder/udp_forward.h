@@ -51,6 +51,10 @@ struct udp_forward_counters {
  * one. */
 int udp_forward_new(struct udp_hub *hub, const struct endpoint *host,
 		    const struct udp_dialer *dialer, struct udp_forward **out);
+/* The same with a socket that is bound already, be it in another network; takes it,
+ * also on error. */
+int udp_forward_new_from_fd(struct udp_hub *hub, int fd, const struct udp_dialer *dialer,
+			    struct udp_forward **out);
 void udp_forward_start(struct udp_forward *f);
 /* The port stays ours, and whoever sends is refused; start goes on. */
 void udp_forward_pause(struct udp_forward *f);

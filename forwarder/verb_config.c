@@ -89,7 +89,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *out)
 
 static int read_config(const struct arguments *a, struct config **out)
 {
-	int r = config_env_read(a->config_path, out);
+	int r = config_env_read(a->config_path, CONFIG_GUEST_OF_FILE, out);
 
 	if (r == 0 && a->ssh_port > 0)
 		(*out)->set.ssh_port = (uint16_t)a->ssh_port;

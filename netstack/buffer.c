@@ -47,6 +47,8 @@ void buffer_unref(struct buffer *b)
 	if (!b || --b->n_refs > 0)
 		return;
 	pool = b->pool;
+	if (pool->on_unused)
+		pool->on_unused(b);
 	pool->n_used--;
 	if (pool->n_free >= pool->max_free) {
 		free(b);

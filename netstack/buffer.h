@@ -2,9 +2,12 @@
 #pragma once
 /* Reference-counted storage from a free list, so that the data path does not
  * call malloc per frame. One pool has one size of buffer. */
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+struct buffer;
 
 struct buffer_pool {
 	size_t size;	     /* bytes of data in each buffer */
@@ -13,6 +16,12 @@ struct buffer_pool {
 	/* More than this many free ones go back to malloc; when more are in
 	 * use, holders of buffers should copy what they need and let go. */
 	unsigned int max_free;
+	/* Each buffer stands for memory of somebody who waits for it, as a guest's
+	 * driver for its rings: holders copy what they keep for longer than the
+	 * batch of frames it came in. */
+	bool is_borrowed;
+	/* If set, called when the last reference to a buffer has gone. */
+	void (*on_unused)(struct buffer *buffer);
 	struct buffer *free;
 };
 
@@ -20,7 +29,7 @@ struct buffer {
 	struct buffer_pool *pool;
 	struct buffer *next_free;
 	unsigned int n_refs;
-	uint8_t data[];
+	alignas(max_align_t) uint8_t data[];
 };
 
 void buffer_pool_init(struct buffer_pool *pool, size_t size, unsigned int max_free);

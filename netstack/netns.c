@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netstack/netns.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/netlink.h>
-#include <linux/nsfs.h>
 #include <net/if.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +15,7 @@
 #include <unistd.h>
 
 #include "netstack/frame.h"
+#include "netstack/netns_enter.h"
 #include "netstack/rtnetlink.h"
 
 /* A burst of frames without segmentation offload must fit: the interface drops
@@ -41,47 +38,6 @@ static int failed(struct report *r, int error, const char *step)
 }
 
 /* --- in the child -------------------------------------------------------- */
-
-static bool is_number(const char *s)
-{
-	const char *p = s;
-
-	while (isdigit((unsigned char)*p))
-		p++;
-	return p > s && *p == '\0';
-}
-
-static int open_netns(const char *netns)
-{
-	char path[4096];
-
-	if (strchr(netns, '/'))
-		(void)snprintf(path, sizeof(path), "%s", netns);
-	else if (is_number(netns))
-		(void)snprintf(path, sizeof(path), "/proc/%s/ns/net", netns);
-	else
-		(void)snprintf(path, sizeof(path), "/run/netns/%s", netns);
-	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* it may be a FIFO */
-}
-
-static int enter(const char *netns, struct report *r)
-{
-	int fd = open_netns(netns), user;
-
-	if (fd < 0)
-		return failed(r, -errno, "open the network namespace");
-	if (setns(fd, CLONE_NEWNET) == 0)
-		return 0;
-	if (errno != EPERM)
-		return failed(r, -errno, "enter the network namespace");
-	/* a rootless container's belongs to a user namespace of ours */
-	user = ioctl(fd, NS_GET_USERNS);
-	if (user < 0 || setns(user, CLONE_NEWUSER) < 0)
-		return failed(r, -errno, "enter the user namespace that owns it");
-	if (setns(fd, CLONE_NEWNET) < 0)
-		return failed(r, -errno, "enter the network namespace");
-	return 0;
-}
 
 static bool use_offload(int fd)
 {
@@ -263,7 +219,8 @@ static int run_child(int sock, const struct job *job)
 	struct report r = { 0 };
 	int fd = -1;
 
-	if (enter(job->netns, &r) == 0)
+	r.error = netns_enter(job->netns, r.step);
+	if (r.error == 0)
 		fd = job->make(job->arg, &r);
 	return send_report(sock, &r, fd);
 }
@@ -294,21 +251,6 @@ static int receive_report(int sock, struct report *r, int *fd)
 	return 0;
 }
 
-/* The child keeps all signals blocked: the handlers that it inherits belong to
- * the parent's loop. */
-static pid_t fork_blocked(void)
-{
-	sigset_t all, old;
-	pid_t child;
-
-	sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	child = fork();
-	if (child != 0)
-		(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return child;
-}
-
 /* 0 or -errno, as in the report. */
 static int run_job(const struct job *job, struct report *r, int *fd)
 {
@@ -317,7 +259,7 @@ static int run_job(const struct job *job, struct report *r, int *fd)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
 		return failed(r, -errno, "make a socket pair");
-	child = fork_blocked();
+	child = netns_fork();
 	if (child == 0)
 		_exit(run_child(ends[1], job));
 	close(ends[1]);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "netstack/addr.h"
+#include "netstack/netns_enter.h"
 
 struct tap_config {
 	const char *netns;  /* a name of /run/netns, a path, or a process id */
@@ -26,7 +27,6 @@ struct netns_tap {
 
 /* Creates and configures the interface (see link_tap.h). On -errno `step`
  * says in a few words what failed. */
-#define NETNS_STEP_SIZE 96
 int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 		   char step[static NETNS_STEP_SIZE]);
 

@@ -183,7 +183,7 @@ def qemu_paths(guest, forwarder=0):
     """The guest runs its own server. Only "in": out of the guest, its own
     processor would run the client too."""
     return [Path("in", "127.0.0.1", FORWARD_PORT, server=None,
-                 forwarder=forwarder, qemu=guest.qemu.pid)]
+                 forwarder=forwarder, qemu=guest.program.pid)]
 
 
 @contextlib.contextmanager

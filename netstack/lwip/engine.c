@@ -279,10 +279,28 @@ static void end_time_wait(void)
 		tcp_stream_ended(newest->callback_arg);
 }
 
+/* Whether lwIP will keep the segment, for what should have come before it. */
+static bool is_early(const struct packet *packet)
+{
+	const struct tcp_pcb *pcb = find_active(&packet->src, &packet->dst);
+
+	return pcb && get_be32(packet->l4 + 4) != pcb->rcv_nxt;
+}
+
+/* A frame that lies in borrowed memory and is not for now is copied at once. */
+static struct pbuf *take(const struct frame *frame, const struct packet *packet)
+{
+	struct buffer *owner = frame->owner;
+
+	if (owner && owner->pool->is_borrowed && is_early(packet))
+		owner = NULL;
+	return lent_pbuf_new(frame, packet, owner);
+}
+
 void engine_input(struct engine *e, const struct frame *frame, const struct packet *packet)
 {
 	bool is_first_syn = (packet->tcp_flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-	struct pbuf *p = lent_pbuf_new(frame, packet);
+	struct pbuf *p = take(frame, packet);
 
 	if (!p) {
 		e->counters.out_of_memory++;
@@ -399,6 +417,7 @@ static void serve_accepted(struct engine *e)
 		struct endpoint guest = s->guest, host = s->host;
 
 		s->is_announced = true;
+		rx_queue_settle(&s->rx);
 		e->owner->accepted(e->owner_arg, &guest, &host, &s->base);
 	}
 }

@@ -9,8 +9,9 @@
 
 struct pbuf;
 
-/* The frame from its IP header on. A frame without an owner is copied, as its
- * bytes are gone after the call. NULL when memory is out. */
-struct pbuf *lent_pbuf_new(const struct frame *frame, const struct packet *packet);
-/* Whether p lies in a buffer of which few are left. */
+/* The frame from its IP header on, its bytes held by `owner`, the frame's. With
+ * NULL they are copied. NULL when memory is out. */
+struct pbuf *lent_pbuf_new(const struct frame *frame, const struct packet *packet,
+			   struct buffer *owner);
+/* Whether p lies in a buffer of which few are left, or that is borrowed. */
 bool lent_pbuf_is_scarce(const struct pbuf *p);

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "forwarder/ways.h"
 #include "tests/support/own_network.h"
 #include "tests/support/published.h"
 
@@ -45,11 +46,41 @@ static int take(struct exposed *e, const char *text)
 	return exposed_remove(e, &f, error);
 }
 
+static void no_free(struct tunnel *t)
+{
+	(void)t;
+}
+
+/* Of the ways, only that they are there is asked. */
+static const struct tunnel_ops nic_ops = { .free = no_free };
+static struct ways *ways;
+
+static int setup(void **state)
+{
+	static struct tunnel nic;
+	struct fixture *t;
+	int r = publisher_setup(state);
+
+	t = *state;
+	nic = (struct tunnel){ .ops = &nic_ops, .name = "direct", .state = TUNNEL_UP };
+	if (r == 0)
+		r = ways_new(t->loop, &ways);
+	if (r == 0)
+		ways_add(ways, RULE_VIA_DIRECT, &nic);
+	return r;
+}
+
+static int teardown(void **state)
+{
+	ways_free(ways);
+	return publisher_teardown(state);
+}
+
 static struct exposed *make(struct fixture *t)
 {
 	struct exposed *e;
 
-	assert_int_equal(exposed_new(t->publisher, &e), 0);
+	assert_int_equal(exposed_new(t->publisher, ways, &e), 0);
 	return e;
 }
 
@@ -123,7 +154,7 @@ static void a_port_that_a_guest_has_is_not_taken_from_it(void **state)
 	exposed_free(e);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, publisher_setup, publisher_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {

@@ -222,6 +222,30 @@ static void by_option_the_second_guest_gets_the_next_free_port(void **state)
 	close(taken);
 }
 
+static void by_option_another_program_leads_to_the_next_free_port_too(void **state)
+{
+	struct fixture *t = *state;
+	struct publication p = web("0.0.0.0");
+	int stranger = occupy("127.0.0.1", HOST_PORT);
+
+	publisher_free(t->publisher);
+	publisher_start(t, true);
+	publish(t, p);
+	expect_events("forwarding tcp 127.0.0.1:8081 0.0.0.0:80\n");
+	expect_served(t, HOST_PORT + 1);
+	publish(t, p);
+	expect_events(""); /* the same again */
+	assert_int_equal(list_all(t).all[0].host.port, HOST_PORT + 1);
+	withdraw(t);
+	fake_loop_advance(t->loop, GRACE_DEFAULT_MS);
+	expect_events("stopping tcp 127.0.0.1:8081 0.0.0.0:80\n");
+
+	p.keeps_port = true;
+	publish(t, p);
+	expect_events("failed tcp 127.0.0.1:8080 0.0.0.0:80\n");
+	close(stranger);
+}
+
 static void a_reload_gives_the_port_to_another_guest_port_at_once(void **state)
 {
 	struct fixture *t = *state;
@@ -287,6 +311,7 @@ int main(void)
 		TEST(sources_add_up),
 		TEST(the_first_of_two_guests_keeps_the_port),
 		TEST(by_option_the_second_guest_gets_the_next_free_port),
+		TEST(by_option_another_program_leads_to_the_next_free_port_too),
 		TEST(a_reload_gives_the_port_to_another_guest_port_at_once),
 		TEST(a_reload_drops_no_connection),
 	};

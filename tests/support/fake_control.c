@@ -36,6 +36,13 @@ static void list_forwards(void *arg, struct control_status *s)
 	control_status_forward(s, &forward);
 }
 
+static void list_ways(void *arg, struct control_status *s)
+{
+	(void)arg;
+	control_status_way(s, "direct", "up", "");
+	control_status_way(s, "ssh", "down", "no route to host");
+}
+
 static void list_counters(void *arg, struct control_status *s)
 {
 	(void)arg;
@@ -91,6 +98,7 @@ struct control_ops fake_control_ops(struct fake_control *fake)
 	return (struct control_ops){
 		.list_guests = list_guests,
 		.list_forwards = list_forwards,
+		.list_ways = list_ways,
 		.list_counters = list_counters,
 		.expose = expose,
 		.unexpose = unexpose,

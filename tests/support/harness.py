@@ -32,6 +32,9 @@ START_TIMEOUT = 20  # seconds for netfwd to be ready, or to give up
 BOOT_TIMEOUT = 120  # seconds for a guest to come up, emulated on a busy machine
 STOP_TIMEOUT = 20
 
+# ./dev soak: the numbers and waits that take long, every one of them
+SOAK = os.environ.get("NETFWD_SOAK") == "1"
+
 logs = []  # (title, path) of every log that explains a failed test
 work = None  # this program's directory of sockets and logs; made by main()
 serial = itertools.count(1)
@@ -198,49 +201,26 @@ def qemu_arguments(boot=""):
                                    timeout=10).splitlines()
 
 
-class QemuGuest(Guest):
-    """A virtual machine with one network card, controlled over a virtio-serial port.
+class Machine(Guest):
+    """A guest with a kernel of its own, controlled over a serial line: tests/guest/control.
+    Subclasses say in launch() how it is started."""
 
-    netdev is "stream PATH" or "dgram PATH" (where netfwd serves), or "user OPTIONS": QEMU's own
-    stack, to compare with.
-    """
-
-    def __init__(self, netdev, boot=""):
-        self.netdev = netdev
-        self.boot = boot
-        self.start()
-
-    def netdev_argument(self):
-        kind, _, path = self.netdev.partition(" ")
-        if kind == "stream":
-            return f"stream,id=n0,server=off,addr.type=unix,addr.path={path}"
-        if kind == "dgram":
-            local = new_path("sock")
-            return (f"dgram,id=n0,local.type=unix,local.path={local},"
-                    f"remote.type=unix,remote.path={path}")
-        return ("user,id=n0,net=192.168.5.0/24,dhcpstart=192.168.5.15,ipv6-prefix=fd00:c0a8:5::,"
-                + path)
+    def launch(self, fd):
+        """The Program, whose guest has `fd` as that line."""
+        raise NotImplementedError
 
     def start(self):
-        arguments = qemu_arguments(self.boot)
         self.control, child = socket.socketpair()
         self.control.settimeout(BOOT_TIMEOUT)
         self.replies = self.control.makefile("rb")
-        command = ["qemu-system-x86_64", *arguments,
-                   "-serial", f"file:{new_log('guest console')}",
-                   "-device", "virtio-serial-pci",
-                   "-chardev", f"socket,id=control,fd={child.fileno()}",
-                   "-device", "virtserialport,chardev=control,name=control",
-                   "-netdev", self.netdev_argument(),
-                   "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"]
-        self.qemu = Program("qemu", command, pass_fds=[child.fileno()])
+        self.program = self.launch(child.fileno())
         child.close()
         if self.replies.readline() != b"ready\n":
             self.kill()
-            raise RuntimeError(f"the guest did not come up:\n{self.qemu.log()}")
+            raise RuntimeError(f"the guest did not come up:\n{self.program.log()}")
 
     def kill(self):
-        self.qemu.kill()
+        self.program.kill()
         self.replies.close()
         self.control.close()
 
@@ -260,6 +240,77 @@ class QemuGuest(Guest):
             test -f /tmp/lease && ip -6 route | grep -q '^default' &&
             ip -6 addr show dev eth0 scope global | grep -v tentative | grep -q inet6
             """)[0] == 0, BOOT_TIMEOUT, "the guest's addresses")
+
+
+def shared_memory():
+    """QEMU's arguments for a guest whose memory back ends can have, as large as qemu_arguments()
+    says."""
+    return ["-object", "memory-backend-memfd,id=memory,share=on,size=256M",
+            "-machine", "memory-backend=memory"]
+
+
+class QemuGuest(Machine):
+    """A virtual machine with one network card.
+
+    netdev is "stream PATH", "dgram PATH" or "vhost-user PATH" (where netfwd serves), or "user
+    OPTIONS": QEMU's own stack, to compare with. `extra` are more arguments for QEMU.
+    """
+
+    def __init__(self, netdev, boot="", extra=()):
+        self.netdev = netdev
+        self.boot = boot
+        self.extra = extra
+        self.start()
+
+    def network(self):
+        kind, _, path = self.netdev.partition(" ")
+        device = "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"
+        if kind != "vhost-user":
+            return ["-netdev", self.netdev_argument(), "-device", device]
+        # vectors=0: QEMU 7.2 needs a kernel with KVM for MSI-X here, and dies without
+        return [*shared_memory(),
+                "-chardev", f"socket,id=nic,path={path},reconnect=1",
+                "-netdev", "vhost-user,id=n0,chardev=nic", "-device", device + ",vectors=0"]
+
+    def netdev_argument(self):
+        kind, _, path = self.netdev.partition(" ")
+        if kind == "stream":
+            return f"stream,id=n0,server=off,addr.type=unix,addr.path={path}"
+        if kind == "dgram":
+            local = new_path("sock")
+            return (f"dgram,id=n0,local.type=unix,local.path={local},"
+                    f"remote.type=unix,remote.path={path}")
+        return ("user,id=n0,net=192.168.5.0/24,dhcpstart=192.168.5.15,ipv6-prefix=fd00:c0a8:5::,"
+                + path)
+
+    def launch(self, fd):
+        command = ["qemu-system-x86_64", *qemu_arguments(self.boot),
+                   "-serial", f"file:{new_log('guest console')}",
+                   "-device", "virtio-serial-pci",
+                   "-chardev", f"socket,id=control,fd={fd}",
+                   "-device", "virtserialport,chardev=control,name=control",
+                   *self.network(), *self.extra]
+        return Program("qemu", command, pass_fds=[fd])
+
+
+class UmlGuest(Machine):
+    """User-Mode Linux, whose devices are vhost-user's: a kernel at the machine's own speed, in a
+    process. It boots the same image as QEMU. `devices`: (path, virtio id) for each."""
+
+    NET, VSOCK = 1, 19
+
+    def __init__(self, *devices, memory="256M"):
+        self.devices = devices
+        self.memory = memory
+        self.start()
+
+    def launch(self, fd):
+        command = ["linux.uml", f"uml_dir={work}", f"mem={self.memory}",
+                   f"initrd={ROOT / 'build/guest/initramfs'}", "quiet", "console=tty0",
+                   "con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{fd}",
+                   *(f"virtio_uml.device={path}:{kind}" for path, kind in self.devices)]
+        # its memory is a file there, and has to be executable
+        return Program("uml", command, pass_fds=[fd], env={**os.environ, "TMPDIR": "/dev/shm"})
 
 
 class NamespaceGuest(Guest):

@@ -29,6 +29,7 @@ STALL_MEMORY_MAX = 16 * 1024  # KiB, of which one connection may take its window
 class GuestChecks:
     bulk = 100 * MEGA
     sequence = 10_000
+    crowd = 1_000
 
     @classmethod
     def start_server(cls):
@@ -163,7 +164,7 @@ class GuestChecks:
             self.check_routes("both_ways", MEGA)
 
     def test_concurrent_connections(self):
-        self.check_routes("concurrent", 1000)
+        self.check_routes("concurrent", self.crowd)
 
     def test_sequential_connections_leave_nothing_behind(self):
         for title, run, host, port in (self.routes()[0], self.routes()[2]):

@@ -6,7 +6,11 @@ from guest_checks import GUEST_PORT, MEGA, GuestChecks
 
 
 class QemuChecks(GuestChecks):
-    link = None  # "stream" or "dgram"
+    link = None  # "stream", "dgram" or "vhost-user"
+    if not harness.SOAK:  # an emulated processor takes minutes for the numbers of guest_checks
+        bulk = 24 * MEGA  # more than all buffers on the way
+        sequence = 1_000
+        crowd = 200
 
     @classmethod
     def setUpClass(cls):
@@ -15,10 +19,14 @@ class QemuChecks(GuestChecks):
         cls.netfwd = harness.Netfwd.start(f"--{cls.link}={path}", *cls.forward_arguments(),
                                           measured=True)
         cls.addClassCleanup(cls.netfwd.stop)
-        cls.guest = harness.QemuGuest(f"{cls.link} {path}")
+        cls.guest = cls.new_guest(path)
         cls.addClassCleanup(cls.guest.kill)
         cls.guest.wait_network()
         cls.guest.start_peer(GUEST_PORT)
+
+    @classmethod
+    def new_guest(cls, path):
+        return harness.QemuGuest(f"{cls.link} {path}")
 
     def test_lease(self):
         lease = dict(line.split("=", 1) for line in

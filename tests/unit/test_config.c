@@ -171,12 +171,12 @@ static const struct bad bad_texts[] = {
 	{ "logging: {level: loud}\n", 1, 18, "logging.level", "warn, info, debug or trace" },
 	{ "portForwardTypes: {any: ssh}\n", 1, 25, "portForwardTypes.any", "protocol udp" },
 	{ "portForwardTypes: {tcp: http}\n", 1, 25, "portForwardTypes.tcp",
-	  "ssh, grpc, direct, auto or none" },
+	  "ssh, grpc, direct, netns, auto or none" },
 	{ "portForwardTypes: {sctp: ssh}\n", 1, 20, "portForwardTypes.sctp", "tcp" },
 	{ "portForwards: {}\n", 1, 15, "portForwards", "must be a list" },
 	{ "portForwards: [3]\n", 1, 16, "portForwards[0]", "must be a mapping" },
 	{ "portForwards:\n- proto: TCP\n", 2, 10, "portForwards[0].proto", "tcp, udp or any" },
-	{ "portForwards:\n- via: none\n", 2, 8, "portForwards[0].via", "direct or auto" },
+	{ "portForwards:\n- via: none\n", 2, 8, "portForwards[0].via", "netns or auto" },
 	{ "portForwards:\n- guestPortRange: [1, 2, 3]\n", 2, 19, "portForwards[0].guestPortRange",
 	  "has 3" },
 	{ "portForwards:\n- guestPortRange: [1, b]\n", 2, 23, "portForwards[0].guestPortRange[1]",
@@ -309,6 +309,44 @@ static void the_environment_counts_and_is_called_deprecated(void **state)
 	assert_int_equal(config_parse("{}", 2, &context, &config, &problems), -EINVAL);
 }
 
+static void a_namespace_needs_no_tunnel_so_its_ports_are_forwarded_by_default(void **state)
+{
+	static const struct {
+		enum config_guest_kind guest;
+		const char *yaml;
+		enum rule_via tcp, udp;
+	} rows[] = {
+		{ CONFIG_GUEST_OF_FILE, "{}", RULE_VIA_SSH, RULE_VIA_GRPC },
+		{ CONFIG_GUEST_OF_FILE, "guest: {netns: a}", RULE_VIA_AUTO, RULE_VIA_AUTO },
+		{ CONFIG_GUEST_NAMESPACE, "{}", RULE_VIA_AUTO, RULE_VIA_AUTO },
+		{ CONFIG_GUEST_OTHER, "guest: {netns: a}", RULE_VIA_SSH, RULE_VIA_GRPC },
+		{ CONFIG_GUEST_NAMESPACE, "ssh: {user: a}", RULE_VIA_SSH, RULE_VIA_GRPC },
+		{ CONFIG_GUEST_NAMESPACE, "agent: {transport: vsock}", RULE_VIA_SSH,
+		  RULE_VIA_GRPC },
+		{ CONFIG_GUEST_NAMESPACE, "agent: {transport: none}", RULE_VIA_AUTO,
+		  RULE_VIA_AUTO },
+		{ CONFIG_GUEST_NAMESPACE, "portForwardTypes: {udp: none}", RULE_VIA_SSH,
+		  RULE_VIA_NONE },
+		{ CONFIG_GUEST_NAMESPACE, "portForwards: [{ignore: true, proto: udp}]",
+		  RULE_VIA_AUTO, RULE_VIA_NONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct config_context context = { .guest = rows[i].guest };
+		struct problems problems = { 0 };
+		struct config *config = NULL;
+
+		print_message("  %s\n", rows[i].yaml);
+		assert_int_equal(config_parse(rows[i].yaml, strlen(rows[i].yaml), &context, &config,
+					      &problems),
+				 0);
+		assert_int_equal(config->set.types.tcp, rows[i].tcp);
+		assert_int_equal(config->set.types.udp, rows[i].udp);
+		config_free(config);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +357,7 @@ int main(void)
 		cmocka_unit_test(a_hundred_thousand_faults_are_bounded),
 		cmocka_unit_test(a_file_full_of_nothing_is_bounded_too),
 		cmocka_unit_test(the_environment_counts_and_is_called_deprecated),
+		cmocka_unit_test(a_namespace_needs_no_tunnel_so_its_ports_are_forwarded_by_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

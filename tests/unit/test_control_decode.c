@@ -185,7 +185,7 @@ static void the_largest_report_is_bounded(void **state)
 	free(more);
 }
 
-static void four_ways_may_be_asked_for(void **state)
+static void the_ways_that_may_be_asked_for(void **state)
 {
 	static const char *const bad[] = { "none", "", "SSH", "ssh ", "default" };
 	enum rule_via via;
@@ -195,6 +195,8 @@ static void four_ways_may_be_asked_for(void **state)
 	assert_int_equal(via, RULE_VIA_SSH);
 	assert_int_equal(control_via_parse("grpc", &via), 0);
 	assert_int_equal(via, RULE_VIA_GRPC);
+	assert_int_equal(control_via_parse("netns", &via), 0);
+	assert_int_equal(via, RULE_VIA_NETNS);
 	assert_int_equal(control_via_parse("auto", &via), 0);
 	assert_int_equal(via, RULE_VIA_AUTO);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -209,7 +211,7 @@ int main(void)
 		cmocka_unit_test(a_report_has_both_lists),
 		cmocka_unit_test(a_bad_report_is_refused_with_the_entry),
 		cmocka_unit_test(the_largest_report_is_bounded),
-		cmocka_unit_test(four_ways_may_be_asked_for),
+		cmocka_unit_test(the_ways_that_may_be_asked_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,10 +54,28 @@ static void each_event_has_its_name_and_keys(void **state)
 				  "guest=[fd00::15]:5353 error=a rule");
 }
 
+static void sockets_and_reverse_forwards_are_told_apart(void **state)
+{
+	const struct forward_route socket = {
+		.host_socket = "/run/a.sock",
+		.guest_socket = "/run/b.sock",
+		.is_reverse = true,
+	};
+	const struct forward_route not_there = { .guest = { IPADDR_V4(127, 0, 0, 1), 80 } };
+
+	(void)state;
+	event_failed(&socket, "gone");
+	assert_string_equal(line, "failed protocol=tcp host=/run/a.sock guest=/run/b.sock "
+				  "reverse=true error=gone");
+	event_not_forwarding(&not_there, "a rule");
+	assert_string_equal(line, "not-forwarding protocol=tcp guest=127.0.0.1:80 error=a rule");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_event_has_its_name_and_keys),
+		cmocka_unit_test(sockets_and_reverse_forwards_are_told_apart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,11 @@ static void each_guest_option_chooses_its_link(void **state)
 	assert_string_equal(o.link_path, "b.sock");
 	options_deinit(&o);
 
+	parse_good(&c, "--vhost-user c.sock", &o);
+	assert_int_equal(o.link, OPTIONS_LINK_VHOST_USER);
+	assert_string_equal(o.link_path, "c.sock");
+	options_deinit(&o);
+
 	parse_good(&c, "--fd 3", &o);
 	assert_int_equal(o.link, OPTIONS_LINK_FD);
 	assert_int_equal(o.link_fd, 3);
@@ -196,6 +201,7 @@ static const struct {
 			"qemu-system-x86_64 -m 1G disk.qcow2" },
 	{ "--stream a --netns b", "--stream and --netns" ONE_GUEST },
 	{ "--dgram a --dgram b", "--dgram and --dgram" ONE_GUEST },
+	{ "--vhost-user a --dgram b", "--vhost-user and --dgram" ONE_GUEST },
 	{ "qemu --fd 3 -- q", "netfwd qemu and --fd" ONE_GUEST },
 	{ "--stream=", "--stream: the path of a UNIX socket has 1 to 107 characters, this one 0" },
 	{ "--fd 2", "--fd 2" FD_RULE },

@@ -68,8 +68,7 @@ static void the_file_fills_what_the_command_line_leaves_open(void **state)
 	assert_int_equal(b.options.prefix4_bits, 16);
 	assert_int_equal(b.options.mtu, 1400);
 	assert_false(b.options.host_loopback);
-	assert_int_equal(b.options.verbosity, 2);
-	assert_true(b.options.log_json);
+	assert_int_equal(b.options.verbosity, 0); /* what the log is to be may change */
 	assert_string_equal(b.options.pcap_path, "file.pcap");
 	both_deinit(&b);
 }
@@ -126,6 +125,10 @@ static void each_guest_of_the_file_chooses_its_link(void **state)
 	assert_int_equal(b.options.link, OPTIONS_LINK_DGRAM);
 	assert_string_equal(b.options.link_path, "/d");
 	both_deinit(&b);
+	assert_int_equal(merge(&b, "", "guest: {vhostUser: /v}"), 0);
+	assert_int_equal(b.options.link, OPTIONS_LINK_VHOST_USER);
+	assert_string_equal(b.options.link_path, "/v");
+	both_deinit(&b);
 }
 
 static void an_interface_name_needs_a_namespace_from_either(void **state)
@@ -161,10 +164,37 @@ static void forwards_of_the_command_line_are_the_first_rules(void **state)
 
 	assert_int_equal(options_rules(&b.options, NULL, &rules, &set), 0);
 	assert_int_equal(set.n_rules, 2);
+	assert_int_equal(set.types.tcp, RULE_VIA_AUTO); /* the guest is a namespace */
+	assert_int_equal(set.types.udp, RULE_VIA_AUTO);
+	free(rules);
+	b.options.link = OPTIONS_LINK_STREAM;
+	assert_int_equal(options_rules(&b.options, NULL, &rules, &set), 0);
 	assert_int_equal(set.types.tcp, RULE_VIA_SSH);
 	assert_int_equal(set.types.udp, RULE_VIA_GRPC);
 	free(rules);
 	both_deinit(&b);
+}
+
+static void the_kind_of_guest_is_known_when_either_has_said_it(void **state)
+{
+	static const struct {
+		const char *arguments, *yaml;
+		enum config_guest_kind expected;
+	} rows[] = {
+		{ "", "{}", CONFIG_GUEST_OTHER },
+		{ "", "guest: {netns: a}", CONFIG_GUEST_NAMESPACE },
+		{ "--netns b", "{}", CONFIG_GUEST_NAMESPACE },
+		{ "--stream /a", "guest: {netns: a}", CONFIG_GUEST_OTHER },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct both b;
+
+		assert_int_equal(merge(&b, rows[i].arguments, rows[i].yaml), 0);
+		assert_int_equal(options_guest_kind(&b.options), rows[i].expected);
+		both_deinit(&b);
+	}
 }
 
 int main(void)
@@ -175,6 +205,7 @@ int main(void)
 		cmocka_unit_test(an_empty_file_changes_nothing),
 		cmocka_unit_test(each_guest_of_the_file_chooses_its_link),
 		cmocka_unit_test(an_interface_name_needs_a_namespace_from_either),
+		cmocka_unit_test(the_kind_of_guest_is_known_when_either_has_said_it),
 		cmocka_unit_test(forwards_of_the_command_line_are_the_first_rules),
 	};
 

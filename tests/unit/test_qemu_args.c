@@ -72,6 +72,10 @@ static void the_arguments_are_the_documented_ones(void **state)
 	assert_int_equal(qemu_netdev_dgram("/run/n.sock", got), 0);
 	assert_string_equal(got, "dgram,id=netfwd0,local.type=unix,local.path=/run/n.sock.qemu,"
 				 "remote.type=unix,remote.path=/run/n.sock");
+	assert_int_equal(qemu_chardev_vhost_user("/run/a,b", &v72, got), 0);
+	assert_string_equal(got, "socket,id=netfwd-nic,path=/run/a,,b,reconnect=1");
+	assert_int_equal(qemu_chardev_vhost_user("/run/n.sock", &v92, got), 0);
+	assert_string_equal(got, "socket,id=netfwd-nic,path=/run/n.sock,reconnect-ms=500");
 	assert_int_equal(qemu_device("virtio-net-pci", &mac, 65520, got), 0);
 	assert_string_equal(got, "virtio-net-pci,netdev=netfwd0,mac=52:4e:46:00:ab:09,"
 				 "host_mtu=65520");
@@ -87,6 +91,7 @@ static void a_path_that_does_not_fit_is_an_error(void **state)
 	path[sizeof(path) - 1] = '\0';
 	assert_int_equal(qemu_netdev_stream(path, &v72, got), -ENAMETOOLONG);
 	assert_int_equal(qemu_netdev_dgram(path, got), -ENAMETOOLONG);
+	assert_int_equal(qemu_chardev_vhost_user(path, &v72, got), -ENAMETOOLONG);
 }
 
 static void the_mac_is_stable_local_and_of_the_name(void **state)

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* A vhost-user back end of a virtio network device (virtio 1.1, section 5.1):
+ * frames straight from and to the guest's memory, with checksum and segmentation
+ * offload and mergeable buffers. For QEMU's -netdev vhost-user and User-Mode
+ * Linux. Lossless; one guest at a time, which may go and come back.
+ *
+ * What the guest sends in large frames is not copied: the frames refer to its
+ * memory, and its driver gets the buffers back when nobody refers to them any
+ * more. What goes to the guest is copied once, into its buffers. */
+#include <stdint.h>
+
+#include "netstack/addr.h"
+
+struct link;
+struct loop;
+
+/* What a front end is told that asks us for the configuration (QEMU does not: it
+ * has its own). */
+struct link_vhost_user_config {
+	uint16_t mtu;
+	struct mac mac;
+};
+
+/* Listens on a UNIX socket, as link_stream_listen() does. */
+int link_vhost_user_listen(struct loop *loop, const char *path,
+			   const struct link_vhost_user_config *config, struct link **out);
+/* Takes a connected stream socket, and closes it on error. */
+int link_vhost_user_from_fd(struct loop *loop, int fd, const struct link_vhost_user_config *config,
+			    struct link **out);

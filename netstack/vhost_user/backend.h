@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What a vhost-user back end knows of one device: the features agreed on, the
+ * guest's memory, and the queues with their descriptors. Messages go in; the
+ * device is told when its queues run and when the driver has kicked one. Knows
+ * nothing of sockets (server.h).
+ *
+ * Front ends differ in their order: addresses and descriptors may come before
+ * the memory, a queue may be enabled before it exists. A queue runs once it has
+ * all it needs, however that came. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "netstack/vhost_user/message.h"
+#include "netstack/vhost_user/virtqueue.h"
+
+struct loop;
+struct vhost_backend;
+
+#define VHOST_MAX_QUEUES 4U
+
+/* Feature bits of every device (virtio 1.1, chapter 6; vhost-user). */
+#define VIRTIO_F_INDIRECT_DESC 28U
+#define VIRTIO_F_EVENT_IDX 29U
+#define VHOST_F_PROTOCOL_FEATURES 30U
+#define VIRTIO_F_VERSION_1 32U
+#define VHOST_COMMON_FEATURES                                          \
+	(1ULL << VIRTIO_F_INDIRECT_DESC | 1ULL << VIRTIO_F_EVENT_IDX | \
+	 1ULL << VHOST_F_PROTOCOL_FEATURES | 1ULL << VIRTIO_F_VERSION_1)
+
+struct vhost_device_ops {
+	/* All needed queues run; they may hold chains already. */
+	void (*start)(void *arg);
+	/* They do not run any more: no queue is touched from now on. May come
+	 * from inside vhost_backend_break(). */
+	void (*stop)(void *arg);
+	/* The driver has added chains to a queue. Between start and stop. */
+	void (*kicked)(void *arg, unsigned int queue);
+};
+
+struct vhost_device {
+	const char *name; /* for logs; stays the caller's */
+	const struct vhost_device_ops *ops;
+	void *arg;
+	uint64_t features;     /* offered */
+	unsigned int n_queues; /* up to VHOST_MAX_QUEUES */
+	unsigned int n_needed; /* the first ones, without which it cannot run */
+	const uint8_t *config; /* the configuration space, which may be empty */
+	uint32_t config_size;
+};
+
+/* Copies *device. -ENOMEM. */
+int vhost_backend_new(struct loop *loop, const struct vhost_device *device,
+		      struct vhost_backend **out);
+void vhost_backend_free(struct vhost_backend *backend); /* calls nobody; accepts NULL */
+
+/* The answer to one message. */
+struct vhost_answer {
+	bool is_needed;
+	uint32_t size;
+	uint8_t payload[VHOST_MAX_PAYLOAD];
+};
+
+/* Takes what it needs of the message's descriptors. 0, with *answer filled in.
+ * -errno: nobody waits for an answer that would tell it the error, so the front
+ * end has to be left. Both are logged. */
+int vhost_backend_handle(struct vhost_backend *backend, struct vhost_message *message,
+			 struct vhost_answer *answer);
+/* The front end is gone: stops the queues and forgets all that it said. */
+void vhost_backend_reset(struct vhost_backend *backend);
+
+/* Of those that were offered, the ones the driver has accepted. */
+bool vhost_backend_has(const struct vhost_backend *backend, unsigned int feature);
+struct virtqueue *vhost_backend_queue(struct vhost_backend *backend, unsigned int queue);
+/* Shows the driver what was pushed, and signals if it wants that. */
+void vhost_backend_flush(struct vhost_backend *backend, unsigned int queue);
+/* The driver broke a rule in this queue (virtqueue.fault): the device stops, until
+ * the front end sets it up again. */
+void vhost_backend_break(struct vhost_backend *backend, unsigned int queue);
