@@ -22,6 +22,7 @@
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/ssh_way.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -38,6 +39,7 @@ struct app {
 	struct loop *loop;
 	struct stack *stack;
 	struct ways *ways;
+	struct ssh_way *ssh; /* NULL: there is no SSH to the guest */
 	struct forwards *forwards;
 	struct policy *policy;
 	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
@@ -216,6 +218,10 @@ static int set_up_ways(struct app *app)
 		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
 		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
 	}
+	if (r == 0)
+		r = ssh_way_new(app->loop, app->stack, &app->config, o, &app->ssh);
+	if (r == 0 && app->ssh)
+		ways_add(app->ways, RULE_VIA_SSH, ssh_way_tunnel(app->ssh));
 	return r;
 }
 
@@ -367,6 +373,7 @@ static void tear_down(struct app *app)
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
+	ssh_way_free(app->ssh);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);

@@ -61,6 +61,8 @@ struct config_ssh {
 	int local_port; /* never forwarded */
 	char *user, *identity_file;
 	enum config_host_keys host_key_checking;
+	char *known_hosts;
+	char *vsock; /* a CID, or the path of a UNIX socket that leads to the guest's sshd */
 	enum rule_switch over_vsock;
 	struct config_keepalive keepalive;
 };

@@ -14,7 +14,7 @@ struct ssh_memory;
 
 struct ssh_transport {
 	struct ssh_memory *memory; /* of the session: for its allocator */
-	int fd; /* non-blocking; owned */
+	int fd;			   /* non-blocking; owned */
 	uint8_t *kept;
 	size_t kept_start, kept_len;
 	size_t may_receive; /* bytes, in this round */

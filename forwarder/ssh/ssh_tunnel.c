@@ -326,7 +326,6 @@ static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
 
 static void give_up(struct ssh_tunnel *t, const char *why)
 {
-	log_error("ssh: %s", why);
 	t->has_stopped = true;
 	set_state(t, TUNNEL_FAILED, why);
 	break_waiting(t, UINT64_MAX, -ECONNRESET);
@@ -335,19 +334,11 @@ static void give_up(struct ssh_tunnel *t, const char *why)
 /* The last session was lost, or the first did not come about. */
 static void went_down(struct ssh_tunnel *t, bool was_up, const char *why)
 {
-	bool is_new = strncmp(why, t->base.error, sizeof(t->base.error) - 1) != 0;
-
-	if (was_up) {
+	if (was_up)
 		t->lost_ms = loop_now_ms(t->loop);
-		log_warn("ssh: %s; connecting again", why);
-		set_state(t, TUNNEL_CONNECTING, why);
-		return;
-	}
-	if (is_new)
-		log_warn("ssh: %s; trying again", why);
 	else
-		log_debug("ssh: %s", why);
-	set_state(t, TUNNEL_DOWN, why);
+		log_debug("ssh: %s", why); /* the state is logged by whoever has the tunnel */
+	set_state(t, was_up ? TUNNEL_CONNECTING : TUNNEL_DOWN, why);
 }
 
 /* Where the first target fails before it has shown to be an SSH server, the second
