@@ -8,8 +8,10 @@
  *     to=ADDRESS:PORT or PATH        in the guest; the host's port is printed
  *     reverse=ADDRESS:PORT back=ADDRESS:PORT
  *
+ *     stdin=FD                       ends with it
+ *
  * Prints a line for each thing that happens: "port N", "state STATE ERROR",
- * "reverse ERROR". Ends with its standard input. */
+ * "reverse ERROR". */
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
@@ -29,6 +31,7 @@
 #include "netstack/stream_fd.h"
 
 struct run {
+	int input;
 	struct loop *loop;
 	struct tunnel *tunnel;
 	struct tunnel_place to;
@@ -112,7 +115,7 @@ static void on_input(void *arg, unsigned int events)
 	char c;
 
 	(void)events;
-	if (read(STDIN_FILENO, &c, 1) <= 0)
+	if (read(run->input, &c, 1) <= 0)
 		loop_stop(run->loop);
 }
 
@@ -190,7 +193,8 @@ int main(int argc, char **argv)
 	assert(ssh_tunnel_new(run.loop, &config, &run.tunnel) == 0);
 	run.tunnel->changed = on_changed;
 	run.tunnel->changed_arg = &run;
-	assert(watch_new(run.loop, STDIN_FILENO, on_input, &run, &input) == 0);
+	run.input = (int)strtol(argument(argv + 1, "stdin"), NULL, 10);
+	assert(watch_new(run.loop, run.input, on_input, &run, &input) == 0);
 	watch_want(input, LOOP_READ);
 	if (argument(argv + 1, "to"))
 		open_forward(&run, argument(argv + 1, "to"));
