@@ -216,6 +216,24 @@ bool ssh_channel_is_undecided(struct ssh_channel *c)
 	return is_undecided;
 }
 
+bool ssh_channel_take_prohibited(struct ssh_channel *c)
+{
+	bool is_prohibited;
+
+	pthread_mutex_lock(&c->lock);
+	is_prohibited = c->is_prohibited;
+	c->is_prohibited = false;
+	pthread_mutex_unlock(&c->lock);
+	return is_prohibited;
+}
+
+void ssh_channel_prohibited(struct ssh_channel *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->is_prohibited = true;
+	pthread_mutex_unlock(&c->lock);
+}
+
 void ssh_channel_opened(struct ssh_channel *c)
 {
 	pthread_mutex_lock(&c->lock);

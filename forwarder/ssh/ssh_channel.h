@@ -40,6 +40,7 @@ struct ssh_channel {
 	pthread_mutex_t lock; /* of all that follows */
 	int n_ends;
 	bool is_open;
+	bool is_prohibited; /* and not told so yet: sshd allows no forwarding */
 	int error; /* -errno of opening, or why no more can be sent; 0 */
 
 	uint8_t *ring; /* SSH_RING_SIZE; NULL: nothing was sent yet */
@@ -74,6 +75,8 @@ void ssh_channel_leave(struct ssh_channel *c, enum ssh_leave how);
 int ssh_channel_status(struct ssh_channel *c);
 /* Neither opened nor refused. */
 bool ssh_channel_is_undecided(struct ssh_channel *c);
+/* Once, after the server has refused it as forbidden. */
+bool ssh_channel_take_prohibited(struct ssh_channel *c);
 
 /* ---- the worker's ---- */
 
@@ -81,6 +84,7 @@ void ssh_channel_opened(struct ssh_channel *c);
 /* No more can be sent, -errno; and what the guest sent before can be read still. */
 void ssh_channel_broke(struct ssh_channel *c, int error);
 void ssh_channel_ended(struct ssh_channel *c);
+void ssh_channel_prohibited(struct ssh_channel *c);
 
 /* What there is to do. */
 struct ssh_todo {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "forwarder/ssh/ssh_channel.h"
 #include "forwarder/ssh/ssh_mailbox.h"
@@ -131,8 +132,20 @@ static void retry_closing(struct ssh_lines *l)
 
 /* ---- opening ---- */
 
+/* libssh2 tells SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, section 5.1) from the
+ * others only in words. */
+static bool is_prohibited(const struct ssh_lines *l)
+{
+	char *text = NULL;
+
+	libssh2_session_last_error(l->session, &text, NULL, 0);
+	return text && strstr(text, "prohibited");
+}
+
 static void was_refused(struct ssh_lines *l, struct line *line)
 {
+	if (is_prohibited(l))
+		ssh_channel_prohibited(line->channel);
 	ssh_channel_broke(line->channel, -ECONNREFUSED);
 	tell_loop(l, line);
 	free_line(l, line);

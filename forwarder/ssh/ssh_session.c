@@ -42,6 +42,10 @@ static bool take_letter(struct ssh_session *s, struct ssh_letter *letter)
 	switch (letter->kind) {
 	case SSH_LETTER_CHANNEL:
 		channel = container_of(letter, struct ssh_channel, to_loop);
+		if (ssh_channel_take_prohibited(channel))
+			log_limited(LOG_LEVEL_WARN,
+				    "ssh: the server forbids a connection: see AllowTcpForwarding, "
+				    "AllowStreamLocalForwarding and PermitOpen in its sshd_config");
 		if (channel->user) /* NULL: accepted in the guest, not taken here yet */
 			ssh_stream_notify(channel->user);
 		return false;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenSSH's sshd with a configuration and keys of its own, and the program that forwards through it
 (ssh_forward.c)."""
+import contextlib
 import os
 import pathlib
 import signal
@@ -71,7 +72,8 @@ class Sshd:
         """As a machine that dies: sessions, too."""
         pids = [self.program.pid, *children_of(self.program.pid)]
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.program.process.wait(PATIENCE)
 
 

@@ -97,7 +97,17 @@ def reset(connection):
 
 def is_reset(connection):
     try:
-        return connection.recv(1) == b"" and False
+        connection.recv(1)
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def is_refused(forward):
+    """Accepted, and reset once the guest has refused it."""
+    try:
+        with forward.connect() as client:
+            return is_reset(client)
     except ConnectionResetError:
         return True
 
@@ -152,12 +162,9 @@ class Connections(SshCase):
         self.assertEqual(got[0], pattern(MIB))
 
     def test_a_port_where_nobody_listens_resets_the_client(self):
-        server = self.server(echo)
-        forward = self.forward(server.address, self.sshd())
+        forward = self.forward(f"127.0.0.1:{harness.free_port()}", self.sshd())
         forward.wait_state("up")
-        server.close()
-        with forward.connect() as client:
-            self.assertTrue(is_reset(client))
+        self.assertTrue(is_refused(forward))
 
     def test_a_reset_of_the_client_ends_the_connection_in_the_guest(self):
         ended = threading.Event()
@@ -226,8 +233,6 @@ class Connections(SshCase):
 
     def test_a_connection_that_nobody_answers_holds_up_no_other(self):
         """The guest's firewall drops it: sshd waits for minutes."""
-        stuck = self.server(echo)
-        port = stuck.address.split(":")[1]
         # a listener whose backlog is full does not answer either
         hole = socket.socket()
         hole.bind(("127.0.0.1", 0))
@@ -242,7 +247,7 @@ class Connections(SshCase):
         slow.wait_state("up")
         clients = [slow.connect() for _ in range(8)]
         harness.until(lambda: sshd.program.log().count("server_request_direct_tcpip") >= 8, PATIENCE,
-                      "all of them to be asked for: " + port)
+                      "all of them to be asked for")
         for client in clients + fillers + [hole]:
             client.close()
 
@@ -325,8 +330,7 @@ class Faults(SshCase):
         line = forward.wait_state("failed")
         self.assertIn("key has changed", line)
         self.assertIn(str(forward.known), line)
-        with forward.connect() as client:
-            self.assertTrue(is_reset(client))
+        self.assertTrue(is_refused(forward))
         # another kind of key is a change as well: it is what an attacker has
         sshd.kill()
         sshd.host_key = ssh.make_key(kind="ecdsa")
@@ -371,8 +375,7 @@ class Faults(SshCase):
 
     def test_where_sshd_allows_no_forwarding_connections_are_refused_and_it_is_told(self):
         _, forward = self.open(echo, "AllowTcpForwarding no")
-        with forward.connect() as client:
-            self.assertTrue(is_reset(client))
+        self.assertTrue(is_refused(forward))
         forward.wait_log("AllowTcpForwarding")
 
     def test_a_server_of_few_sessions_is_not_asked_for_more(self):
@@ -399,6 +402,59 @@ class Faults(SshCase):
             self.assertTrue(is_reset(client))
         sshd.signal_sessions(signal.SIGCONT)
         forward.wait_state("up")
+
+
+class Cut(SshCase):
+    """sshd is in another namespace, behind a cable that is pulled."""
+
+    def setUp(self):
+        self.guest = harness.NamespaceGuest("cut")
+        self.addCleanup(self.guest.remove)
+        for command in (["link", "add", "veth0", "type", "veth", "peer", "name", "eth0",
+                         "netns", self.guest.name],
+                        ["addr", "add", "10.9.0.1/24", "dev", "veth0"],
+                        ["link", "set", "veth0", "up"]):
+            subprocess.run(["ip", *command], check=True, timeout=PATIENCE)
+        self.guest.output("ip addr add 10.9.0.2/24 dev eth0; ip link set eth0 up")
+        self.guest.start_peer(7000)
+        sshd = self.sshd(guest=self.guest, address="10.9.0.2", port=2222)
+        self.tunnel = self.forward("127.0.0.1:7000", sshd)
+        self.tunnel.wait_state("up")
+
+    def pull(self):
+        self.guest.output("ip link set eth0 down")
+
+    def plug(self):
+        self.guest.output("ip link set eth0 up")
+
+    def echo(self):
+        client = self.tunnel.connect()
+        client.sendall(b"echo\nx")
+        self.assertEqual(client.recv(1), b"x")
+        return client
+
+    def test_a_transfer_survives_five_seconds_without_network(self):
+        data = pattern(8 * MIB)
+        with self.echo() as client, concurrent.futures.ThreadPoolExecutor() as threads:
+            self.pull()
+            receiving = threads.submit(receive_all, client)
+            sending = threads.submit(lambda: (client.sendall(data),
+                                              client.shutdown(socket.SHUT_WR)))
+            time.sleep(5)  # what is tested
+            self.plug()
+            self.assertEqual(receiving.result(60), data)
+            sending.result()
+
+    @unittest.skipUnless(harness.SOAK, "./dev soak: takes minutes")
+    def test_after_ninety_seconds_without_network_connections_were_reset_and_new_ones_work(self):
+        with self.echo() as client:
+            self.pull()
+            client.settimeout(90)
+            self.assertTrue(is_reset(client))
+            time.sleep(15)  # 90 in all: what is tested
+        self.plug()
+        self.tunnel.wait_state("up")
+        self.echo().close()
 
 
 class Vsock(SshCase):
