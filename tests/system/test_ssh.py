@@ -18,6 +18,7 @@ import unittest
 
 import paths  # noqa: F401
 import harness
+import peer
 import sshd as ssh
 
 PATIENCE = ssh.PATIENCE
@@ -495,6 +496,71 @@ class Vsock(SshCase):
         with forward.connect() as client:
             self.assertEqual(client.recv(6), b"hello\n")
         self.assertEqual(forward.log().count("connections go by TCP"), 1)
+
+
+class Program(SshCase):
+    """netfwd itself, which reaches the guest's sshd by the guest's NIC."""
+
+    CONFIG = """\
+portForwardTypes: {{tcp: ssh, udp: none}}
+ssh:
+  user: root
+  identityFile: {key}
+portForwards:
+  - guestSocket: {guest_socket}
+    hostSocket: {host_socket}
+  - guestPort: 7100
+    hostPort: {back}
+    reverse: true
+    proto: tcp
+"""
+
+    def setUp(self):
+        self.guest = harness.NamespaceGuest("ssh")
+        self.addCleanup(self.guest.remove)
+        self.sshd = self.sshd(guest=self.guest, address="0.0.0.0", port=22)
+        state = pathlib.Path(harness.new_path("state"))
+        os.environ["XDG_STATE_HOME"] = str(state)
+        self.addCleanup(os.environ.pop, "XDG_STATE_HOME")
+        self.host_socket = harness.new_path("sock")
+        unix = self.server(greet_then_echo, path=harness.new_path("sock"))
+        self.back = self.server(greet_then_echo)
+        config = harness.new_path("yaml")
+        config.write_text(self.CONFIG.format(
+            key=self.sshd.key, guest_socket=unix.address, host_socket=self.host_socket,
+            back=self.back.address.split(":")[1]))
+        self.netfwd = harness.Netfwd.start(f"--netns={self.guest.name}", f"--config={config}",
+                                           "-vv")
+        self.addCleanup(self.netfwd.stop)
+        self.netfwd.wait_log("by ssh is up", PATIENCE)
+        self.known = next(state.glob("netfwd/*.known_hosts"))
+
+    def test_what_the_guest_serves_on_its_loopback_and_its_sockets_is_on_the_host(self):
+        self.guest.start_peer(7000)
+        harness.until(lambda: self.is_open(7000), PATIENCE, "the guest's port")
+        result = peer.run_check("both_ways", "127.0.0.1", 7000, 8 * MIB)
+        self.assertEqual(result["answer"], result["expected"])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(self.host_socket))
+            client.shutdown(socket.SHUT_WR)
+            self.assertEqual(receive_all(client), b"hello\nbye\n")
+        self.assertEqual(self.known.read_text().split()[0], "guest")
+        # in the guest, to the host
+        self.assertIn("hello", self.guest.output("nc 127.0.0.1 7100 </dev/null"))
+        # and again, after sshd was gone
+        self.sshd.kill()
+        self.netfwd.wait_log("by ssh is connecting", PATIENCE)
+        self.sshd.start()
+        harness.until(lambda: self.is_open(7000), PATIENCE, "the guest's port")
+
+    @staticmethod
+    def is_open(port):
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+                client.sendall(b"echo\nx")
+                return client.recv(1) == b"x"
+        except OSError:
+            return False
 
 
 if __name__ == "__main__":
