@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,17 +13,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "forwarder/agent_link.h"
 #include "forwarder/app_control.h"
 #include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
 #include "forwarder/guest_link.h"
+#include "forwarder/guest_vsock.h"
 #include "forwarder/options.h"
 #include "forwarder/policy.h"
-#include "forwarder/port_watch_netns.h"
+#include "forwarder/port_watch.h"
 #include "forwarder/qemu.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
+#include "forwarder/shared_links.h"
 #include "forwarder/ssh_way.h"
+#include "forwarder/state_dir.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -31,18 +36,24 @@
 #include "netstack/stack.h"
 
 #define USER_SOCKET "/netfwd.sock"
+#define SHARED_SOCKET "/shared.sock"
 
 struct app {
 	struct options options; /* the caller's, completed */
 	char user_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char lease_path[PATH_MAX];
 	struct stack_config config;
 	struct loop *loop;
 	struct stack *stack;
+	struct shared_links *shared_links; /* NULL: a single guest */
+	struct guest_vsock *vsock;	   /* NULL: the guest has none */
 	struct ways *ways;
-	struct ssh_way *ssh; /* NULL: there is no SSH to the guest */
+	struct ssh_way *ssh;	  /* NULL: there is no SSH to the guest */
+	struct agent_link *agent; /* NULL: there is none */
+	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
 	struct forwards *forwards;
 	struct policy *policy;
-	struct port_watch_netns *watch; /* NULL: the guest's ports are not followed */
+	struct port_watch *watch; /* NULL: the agent tells, or nobody follows them */
 	struct app_control *control;
 	struct qemu *qemu;
 	bool is_qemu_running;
@@ -111,20 +122,34 @@ static void on_qemu_exit(void *arg, int status)
 	loop_stop(app->loop);
 }
 
-static int set_up_user_socket(struct app *app)
+static int set_up_user_socket(struct app *app, const char *name)
 {
 	const struct runtime_env env = runtime_env_get();
 	char error[RUNTIME_ERROR_SIZE];
-	int r = runtime_dir_make(&env, app->user_socket,
-				 sizeof(app->user_socket) - strlen(USER_SOCKET), error);
+	int r = runtime_dir_make(&env, app->user_socket, sizeof(app->user_socket) - strlen(name),
+				 error);
 
 	if (r < 0) {
 		log_error("%s", error);
 		return r;
 	}
-	memcpy(app->user_socket + strlen(app->user_socket), USER_SOCKET, sizeof(USER_SOCKET));
+	memcpy(app->user_socket + strlen(app->user_socket), name, strlen(name) + 1);
 	app->options.link_path = app->user_socket;
 	return 0;
+}
+
+static const struct config_agent *agent_of(const struct options *o)
+{
+	return o->config && o->config->agent.transport > CONFIG_AGENT_NONE ? &o->config->agent :
+									     NULL;
+}
+
+/* One that `netfwd qemu` gives to the guest by itself. */
+static bool has_own_port(const struct options *o)
+{
+	const struct config_agent *agent = agent_of(o);
+
+	return agent && agent->transport == CONFIG_AGENT_SERIAL && !agent->path;
 }
 
 static int set_up_qemu(struct app *app)
@@ -132,6 +157,7 @@ static int set_up_qemu(struct app *app)
 	const struct qemu_config config = {
 		.argv = app->options.qemu_argv,
 		.mtu = app->options.mtu,
+		.agent_fd = has_own_port(&app->options) ? &app->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = app,
 	};
@@ -139,13 +165,103 @@ static int set_up_qemu(struct app *app)
 	return qemu_new(app->loop, &config, &app->options.link_fd, &app->qemu);
 }
 
+/* One network has one file, whatever is on it. */
+static void choose_lease_file(struct app *app)
+{
+	const struct state_env env = state_env_get();
+	char name[ADDR_TEXT_SIZE + sizeof("leases-")] = "leases-";
+	int r;
+
+	(void)ipaddr_format(&app->config.network4, name + strlen(name));
+	r = state_dir_file(&env, name, app->lease_path, sizeof(app->lease_path));
+	if (r == 0)
+		app->config.shared.lease_path = app->lease_path;
+	else
+		log_warn("leases end with this process: no place to keep them: %s; choose one with "
+			 "--leases FILE",
+			 strerror(-r));
+}
+
+/* Of many guests one must be named. */
+static int check_forwards(const struct options *o)
+{
+	for (unsigned int i = 0; i < o->n_forwards; i++) {
+		const struct forward_spec *f = &o->forwards[i];
+
+		if (!ipaddr_is_any(&f->guest.addr))
+			continue;
+		log_error("--forward %s:%u:%u: which guest? Name its address: "
+			  "%s:%u:192.168.105.16:%u",
+			  forward_proto_name(f->proto), f->host.port, f->guest.port,
+			  forward_proto_name(f->proto), f->host.port, f->guest.port);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int choose_network(struct app *app)
+{
+	char error[SHARED_OPTIONS_ERROR_SIZE];
+	int r;
+
+	if (!app->options.is_shared) {
+		app->config = config_from(&app->options);
+		return 0;
+	}
+	r = check_forwards(&app->options);
+	if (r < 0)
+		return r;
+	r = shared_options_network(&app->options, &app->config, error);
+	if (r < 0)
+		log_error("%s", error);
+	else if (!app->config.shared.lease_path)
+		choose_lease_file(app);
+	return r;
+}
+
+/* Without any guest given, a socket of the user's, as for a single guest. */
+static int choose_shared_socket(struct app *app)
+{
+	struct options *o = &app->options;
+	int r = 0;
+
+	if (o->n_links == 0) {
+		r = set_up_user_socket(app, SHARED_SOCKET);
+		o->links[o->n_links++] = (struct options_link_spec){ .link = OPTIONS_LINK_STREAM,
+								     .where = app->user_socket,
+								     .fd = -1 };
+	}
+	/* what QEMU is told: only of the socket that takes any guest */
+	o->link_path = NULL;
+	for (unsigned int i = 0; i < o->n_links && !o->link_path; i++) {
+		if (o->links[i].link == OPTIONS_LINK_STREAM)
+			o->link_path = o->links[i].where;
+	}
+	return r;
+}
+
+static int set_up_shared(struct app *app)
+{
+	const struct shared_links_setup setup = {
+		.stack = app->stack,
+		.options = &app->options,
+		.network = &app->config,
+	};
+	int r = choose_shared_socket(app);
+
+	return r < 0 ? r : shared_links_new(app->loop, &setup, &app->shared_links);
+}
+
 static int set_up_link(struct app *app)
 {
 	struct link *link;
 	int r = 0;
 
+	if (app->options.link == OPTIONS_LINK_SHARED)
+		return set_up_shared(app);
+
 	if (app->options.link == OPTIONS_LINK_USER)
-		r = set_up_user_socket(app);
+		r = set_up_user_socket(app, USER_SOCKET);
 	else if (app->options.link == OPTIONS_LINK_QEMU)
 		r = set_up_qemu(app);
 	if (r == 0)
@@ -197,6 +313,68 @@ static int set_up_signals(struct app *app)
 	return 0;
 }
 
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
+
+	if (!listeners) {
+		log_error("no memory for what the guest listens on");
+		return;
+	}
+	for (unsigned int i = 0; i < n; i++)
+		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
+	policy_set_listeners(app->policy, listeners, n);
+	free(listeners);
+}
+
+static void on_agent_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct app *app = arg;
+	struct port_range clients = agent_link_ephemeral(app->agent);
+
+	policy_set_client_ports(app->policy, clients.first, clients.last);
+	on_listeners(app, all, n);
+}
+
+static int set_up_agent(struct app *app)
+{
+	const struct agent_link_setup setup = {
+		.transport = {
+			.config = agent_of(&app->options),
+			.stack = app->stack,
+			.guest = app->config.guest4,
+			.serial_fd = app->agent_fd,
+		},
+		.listeners = on_agent_listeners,
+		.arg = app,
+	};
+	int r;
+
+	if (!setup.transport.config)
+		return 0;
+	app->agent_fd = -1; /* the agent's from here on */
+	r = agent_link_new(app->loop, &setup, &app->agent);
+	if (r == 0)
+		ways_add(app->ways, RULE_VIA_GRPC, agent_link_tunnel(app->agent));
+	return r;
+}
+
+static int set_up_ssh(struct app *app)
+{
+	const struct ssh_way_setup setup = {
+		.stack = app->stack,
+		.vsock = guest_vsock_of(app->vsock),
+		.guest = app->config.guest4,
+		.options = &app->options,
+	};
+	int r = ssh_way_new(app->loop, &setup, &app->ssh);
+
+	if (r == 0 && app->ssh)
+		ways_add(app->ways, RULE_VIA_SSH, ssh_way_tunnel(app->ssh));
+	return r;
+}
+
 static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
 {
 	if (r == 0)
@@ -219,10 +397,8 @@ static int set_up_ways(struct app *app)
 		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
 	}
 	if (r == 0)
-		r = ssh_way_new(app->loop, app->stack, &app->config, o, &app->ssh);
-	if (r == 0 && app->ssh)
-		ways_add(app->ways, RULE_VIA_SSH, ssh_way_tunnel(app->ssh));
-	return r;
+		r = set_up_ssh(app);
+	return r < 0 ? r : set_up_agent(app);
 }
 
 static int set_up_base(struct app *app)
@@ -251,8 +427,15 @@ static int set_up(struct app *app)
 	int result = check_inherited("--ready-fd", o->ready_fd);
 	int link_result = check_inherited("--fd", o->link_fd);
 
+	for (unsigned int i = 0; o->is_shared && i < o->n_links; i++) {
+		if (check_inherited("--fd", o->links[i].fd) < 0)
+			link_result = -1;
+	}
+
 	if (set_up_base(app) < 0)
 		return -1;
+	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
+		result = -1;
 	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
@@ -262,49 +445,37 @@ static int set_up(struct app *app)
 	return result;
 }
 
-static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
-{
-	struct app *app = arg;
-	struct rule_listener *listeners = calloc(n + 1U, sizeof(*listeners));
-
-	if (!listeners) {
-		log_error("no memory for what the guest listens on");
-		return;
-	}
-	for (unsigned int i = 0; i < n; i++)
-		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
-	policy_set_listeners(app->policy, listeners, n);
-	free(listeners);
-}
-
 static void on_reloaded(void *arg)
 {
 	struct app *app = arg;
 
 	if (app->watch)
-		port_watch_netns_set_ephemeral_udp(app->watch,
-						   policy_wants_client_ports(app->policy));
+		port_watch_set_client_age(app->watch, policy_wants_client_ports(app->policy) ?
+							      0 :
+							      PORT_WATCH_NO_CLIENTS);
 }
 
-/* A namespace's ports are followed when there are rules for them. */
+/* A namespace's ports are followed when there are rules for them, and no agent that
+ * tells. */
 static int start_watch(struct app *app)
 {
-	const struct port_watch_netns_config config = {
+	const struct port_watch_config config = {
 		.netns = app->options.netns,
+		.client_age_ms = PORT_WATCH_NO_CLIENTS, /* but see on_reloaded() */
 		.changed = on_listeners,
 		.arg = app,
 	};
 
-	uint16_t first, last;
+	struct port_range clients;
 	int r;
 
-	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config)
+	if (app->options.link != OPTIONS_LINK_NETNS || !app->options.config || app->agent)
 		return 0;
-	r = port_watch_netns_new(app->loop, &config, &app->watch);
+	r = port_watch_new(app->loop, &config, &app->watch);
 	if (r < 0)
 		return r;
-	port_watch_netns_ephemeral(app->watch, &first, &last);
-	policy_set_client_ports(app->policy, first, last);
+	clients = port_watch_ephemeral(app->watch);
+	policy_set_client_ports(app->policy, clients.first, clients.last);
 	on_reloaded(app);
 	return 0;
 }
@@ -368,12 +539,15 @@ static void log_counter(void *arg, const char *name, uint64_t value)
 static void tear_down(struct app *app)
 {
 	qemu_free(app->qemu);
-	port_watch_netns_free(app->watch);
+	port_watch_free(app->watch);
 	app_control_free(app->control);
+	shared_links_free(app->shared_links);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
 	ssh_way_free(app->ssh);
+	agent_link_free(app->agent);
+	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);
 	stack_free(app->stack);
@@ -382,12 +556,14 @@ static void tear_down(struct app *app)
 
 int app_run(const struct options *options)
 {
-	struct app app = { .options = *options, .config = config_from(options) };
+	struct app app = { .options = *options, .agent_fd = -1 };
 	int r;
 
 	raise_descriptor_limit();
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = set_up(&app);
+	r = choose_network(&app);
+	if (r == 0)
+		r = set_up(&app);
 	if (r == 0)
 		r = start(&app);
 	if (r == 0) {

@@ -18,6 +18,7 @@
 #include "forwarder/reverse.h"
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
+#include "netstack/link.h"
 #include "netstack/stack.h"
 
 #define GUEST_NAME "default" /* the only one, so far */
@@ -35,15 +36,14 @@ static const char *link_name(const struct options *o)
 		[OPTIONS_LINK_USER] = "stream",		  [OPTIONS_LINK_STREAM] = "stream",
 		[OPTIONS_LINK_DGRAM] = "dgram",		  [OPTIONS_LINK_FD] = "fd",
 		[OPTIONS_LINK_NETNS] = "netns",		  [OPTIONS_LINK_QEMU] = "qemu",
-		[OPTIONS_LINK_VHOST_USER] = "vhost-user",
+		[OPTIONS_LINK_VHOST_USER] = "vhost-user", [OPTIONS_LINK_SHARED] = "shared",
 	};
 
 	return names[o->link];
 }
 
-static void list_guests(void *arg, struct control_status *s)
+static void list_only_guest(const struct app_control *c, struct control_status *s)
 {
-	const struct app_control *c = arg;
 	const struct options *o = c->setup.options;
 	struct stack_traffic traffic = stack_traffic(c->setup.stack);
 	const struct control_guest guest = {
@@ -56,6 +56,47 @@ static void list_guests(void *arg, struct control_status *s)
 	};
 
 	control_status_guest(s, &guest);
+}
+
+static void put_addresses(char *text, size_t size, const struct guest_entry *guest)
+{
+	char address[ADDR_TEXT_SIZE];
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (unsigned int i = 0; i < guest->n_addresses && len < size; i++)
+		len += (size_t)snprintf(text + len, size - len, "%s%s", i ? " " : "",
+					ipaddr_format(&guest->addresses[i], address));
+}
+
+/* One of a shared network: named by itself, or by its MAC. */
+static void list_shared_guest(void *arg, const struct guest_entry *guest, const struct link *link)
+{
+	char addresses[GUESTS_MAX_ADDRESSES * ADDR_TEXT_SIZE], mac[MAC_TEXT_SIZE];
+	const struct control_guest entry = {
+		.name = *guest->name ? guest->name : mac,
+		.link = link ? link->name : NULL,
+		.addresses = addresses,
+		.mac = mac,
+		.lease_until = guest->lease_until_s,
+		.is_connected = link != NULL,
+		.bytes_to_guest = link ? link->counters.tx_bytes : 0,
+		.bytes_to_host = link ? link->counters.rx_bytes : 0,
+	};
+
+	(void)mac_format(&guest->mac, mac);
+	put_addresses(addresses, sizeof(addresses), guest);
+	control_status_guest(arg, &entry);
+}
+
+static void list_guests(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+
+	if (c->setup.options->is_shared)
+		stack_guests(c->setup.stack, list_shared_guest, s);
+	else
+		list_only_guest(c, s);
 }
 
 static void list_reverse(void *arg, const struct reverse_status *status)
@@ -119,6 +160,13 @@ static int expose(void *arg, const struct control_forward *forward, char *error)
 {
 	const struct app_control *c = arg;
 
+	if (c->setup.options->is_shared && ipaddr_is_any(&forward->spec.guest.addr)) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE,
+			       "which guest? Name its address, as in %s:%u:192.168.105.16:%u",
+			       forward_proto_name(forward->spec.proto), forward->spec.host.port,
+			       forward->spec.guest.port);
+		return -EINVAL;
+	}
 	return exposed_add(c->exposed, forward, error);
 }
 

@@ -48,6 +48,26 @@ struct config_network {
 struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
 	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
+	char *vsock, *vsock_uds; /* paths of sockets */
+	int64_t vsock_cid;
+};
+
+struct config_shared_guest {
+	char *name, *mac, *address;
+};
+
+struct config_shared { /* of many guests */
+	char *stream;
+	char **dgram, **vhost_user, **netns; /* n_dgram, n_vhost_user, n_netns of them */
+	unsigned int n_dgram, n_vhost_user, n_netns;
+	char *host_interface, *uplink, *leases;
+	enum rule_switch isolate, port_security;
+	char *range;
+	int lease_time; /* seconds */
+	char **ntp, **search;
+	unsigned int n_ntp, n_search;
+	struct config_shared_guest *guests;
+	unsigned int n_guests;
 };
 
 struct config_keepalive {
@@ -62,15 +82,15 @@ struct config_ssh {
 	char *user, *identity_file;
 	enum config_host_keys host_key_checking;
 	char *known_hosts;
-	char *vsock; /* a CID, or the path of a UNIX socket that leads to the guest's sshd */
 	enum rule_switch over_vsock;
 	struct config_keepalive keepalive;
 };
 
 struct config_agent {
 	enum config_agent_transport transport;
-	char *path; /* of serial and unix */
+	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
+	int cid;    /* of vsock */
 	char *token_file;
 };
 
@@ -83,6 +103,7 @@ struct config_logging {
 struct config {
 	struct config_network network;
 	struct config_guest guest;
+	struct config_shared *shared; /* NULL: one guest */
 	struct config_ssh ssh;
 	struct config_agent agent;
 	struct config_logging logging;

@@ -40,6 +40,7 @@ static const struct {
 	KEY("agent.transport", agent.transport),
 	TEXT_KEY("agent.path", agent.path),
 	KEY("agent.port", agent.port),
+	KEY("agent.cid", agent.cid),
 	TEXT_KEY("agent.tokenFile", agent.token_file),
 	TEXT_KEY("logging.pcap", logging.pcap),
 };

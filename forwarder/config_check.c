@@ -7,6 +7,10 @@
 #include <sys/un.h>
 
 #include "forwarder/network_spec.h"
+#include "forwarder/shared_options.h"
+
+/* 0 to 2 are no guests: vsock(7). */
+#define CID_FIRST 3
 
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
@@ -45,6 +49,15 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);
+	check_socket("guest.vsock", g->vsock, problems);
+	check_socket("guest.vsockUds", g->vsock_uds, problems);
+	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
+		problems_error(problems, "guest.vsockCid", "must be 3 to %u, but is %lld",
+			       UINT32_MAX - 1, (long long)g->vsock_cid);
+	if (g->vsock_uds && !g->vsock && !g->vsock_cid)
+		problems_error(problems, "guest.vsockUds",
+			       "offers the guest's vsock to other programs; "
+			       "give guest.vsock or guest.vsockCid too");
 	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
 			       "must have at most one of stream, dgram, vhostUser and netns: "
@@ -66,28 +79,52 @@ static void check_word(const char *where, const char *word, struct problems *pro
 			       word);
 }
 
-static void check_vsock(const char *vsock, struct problems *problems)
+static void check_ifname(const char *field, const char *name, struct problems *problems)
 {
-	unsigned long cid;
-	char *end;
+	char error[NETWORK_SPEC_ERROR_SIZE];
 
-	if (!vsock || *vsock == '/') {
-		check_socket("ssh.vsock", vsock, problems);
+	if (name && network_spec_check_ifname(name, error) < 0)
+		problems_error(problems, field, "is \"%.64s\": %s", name, error);
+}
+
+#define LEASE_TIME_MIN 60
+#define LEASE_TIME_MAX 31536000 /* a year */
+
+static void check_shared(const struct config *c, struct problems *problems)
+{
+	const struct config_shared *s = c->shared;
+	struct shared_options options = { .guests = NULL };
+	char error[SHARED_OPTIONS_ERROR_SIZE];
+
+	if (!s)
 		return;
-	}
-	cid = strtoul(vsock, &end, 10);
-	if (*end || end == vsock || cid < 3 || cid >= UINT32_MAX)
-		problems_error(
-			problems, "ssh.vsock",
-			"is \"%.64s\": it must be the guest's CID, 3 or more, or the path of "
-			"a UNIX socket",
-			vsock);
+	check_socket("shared.stream", s->stream, problems);
+	for (unsigned int i = 0; i < s->n_dgram; i++)
+		check_socket("shared.dgram", s->dgram[i], problems);
+	for (unsigned int i = 0; i < s->n_vhost_user; i++)
+		check_socket("shared.vhostUser", s->vhost_user[i], problems);
+	check_ifname("shared.hostInterface", s->host_interface, problems);
+	check_ifname("shared.uplink", s->uplink, problems);
+	if (s->lease_time != 0 &&
+	    (s->lease_time < LEASE_TIME_MIN || s->lease_time > LEASE_TIME_MAX))
+		problems_error(problems, "shared.leaseTime", "must be %d to %d seconds, but is %d",
+			       LEASE_TIME_MIN, LEASE_TIME_MAX, s->lease_time);
+	if (c->guest.stream || c->guest.dgram || c->guest.vhost_user || c->guest.netns)
+		problems_error(problems, "guest",
+			       "is for a single guest; with shared, write it there");
+	if (c->n_port_forwards)
+		problems_error(problems, "portForwards",
+			       "are rules for a single guest; with shared, use --forward or "
+			       "`netfwd expose` with the guest's address");
+	/* the same that the program does with it */
+	if (shared_options_merge(&options, s, error) == -EINVAL)
+		problems_error(problems, "shared", "%s", error);
+	shared_options_deinit(&options);
 }
 
 static void check_ssh(const struct config_ssh *s, struct problems *problems)
 {
 	check_word("ssh.host", s->host, problems);
-	check_vsock(s->vsock, problems);
 	if (s->known_hosts && s->known_hosts[0] != '/')
 		problems_error(problems, "ssh.knownHosts",
 			       "is \"%.64s\": it must be an absolute path", s->known_hosts);
@@ -99,6 +136,22 @@ static void check_ssh(const struct config_ssh *s, struct problems *problems)
 	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
 }
 
+/* Who is at the other end. */
+static void check_agent_peer(const struct config_agent *a, struct problems *problems)
+{
+	if (a->transport == CONFIG_AGENT_VSOCK && a->cid < CID_FIRST)
+		problems_error(
+			problems, "agent.cid",
+			"must be the guest's CID, 3 or above, when agent.transport is vsock");
+	if (a->transport != CONFIG_AGENT_VSOCK && a->cid != 0)
+		problems_error(problems, "agent.cid", "needs agent.transport to be vsock");
+	if (a->transport == CONFIG_AGENT_TCP && !a->token_file)
+		problems_error(problems, "agent.tokenFile",
+			       "must be set when agent.transport is tcp");
+	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
+		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+}
+
 static void check_agent(const struct config_agent *a, struct problems *problems)
 {
 	bool has_path = a->transport == CONFIG_AGENT_UNIX || a->transport == CONFIG_AGENT_SERIAL;
@@ -108,16 +161,14 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 		    has_port && a->transport == CONFIG_AGENT_VSOCK ? INT32_MAX : UINT16_MAX,
 		    problems);
 	check_socket("agent.path", a->path, problems);
-	if (has_path && !a->path)
-		problems_error(problems, "agent.path",
-			       "must be set when agent.transport is unix or serial");
+	if (a->transport == CONFIG_AGENT_UNIX && !a->path)
+		problems_error(problems, "agent.path", "must be set when agent.transport is unix");
 	if (!has_path && a->path)
 		problems_error(problems, "agent.path",
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
-	if (a->transport != CONFIG_AGENT_TCP && a->token_file)
-		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
+	check_agent_peer(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */
@@ -198,6 +249,7 @@ int config_check(struct config *config, const struct config_context *context,
 
 	check_network(&config->network, problems);
 	check_guest(&config->guest, problems);
+	check_shared(config, problems);
 	check_ssh(&config->ssh, problems);
 	check_agent(&config->agent, problems);
 	r = make_rules(config, context, problems);

@@ -75,6 +75,46 @@ static const cyaml_schema_field_t guest_fields[] = {
 	STRING("vhostUser", struct config_guest, vhost_user),
 	STRING("netns", struct config_guest, netns),
 	STRING("ifname", struct config_guest, ifname),
+	STRING("vsock", struct config_guest, vsock),
+	INT("vsockCid", struct config_guest, vsock_cid),
+	STRING("vsockUds", struct config_guest, vsock_uds),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t text_schema = {
+	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_STRING_MAX),
+};
+
+#define LIST(key, type, member, entry)                                                       \
+	CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, type, \
+				   member, n_##member, entry, 0, CYAML_UNLIMITED)
+
+static const cyaml_schema_field_t shared_guest_fields[] = {
+	STRING("name", struct config_shared_guest, name),
+	STRING("mac", struct config_shared_guest, mac),
+	STRING("address", struct config_shared_guest, address),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t shared_guest_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_shared_guest, shared_guest_fields),
+};
+
+static const cyaml_schema_field_t shared_fields[] = {
+	STRING("stream", struct config_shared, stream),
+	LIST("dgram", struct config_shared, dgram, &text_schema),
+	LIST("vhostUser", struct config_shared, vhost_user, &text_schema),
+	LIST("netns", struct config_shared, netns, &text_schema),
+	STRING("hostInterface", struct config_shared, host_interface),
+	STRING("uplink", struct config_shared, uplink),
+	SWITCH("isolate", struct config_shared, isolate),
+	SWITCH("portSecurity", struct config_shared, port_security),
+	STRING("leases", struct config_shared, leases),
+	STRING("range", struct config_shared, range),
+	INT("leaseTime", struct config_shared, lease_time),
+	LIST("ntp", struct config_shared, ntp, &text_schema),
+	LIST("search", struct config_shared, search, &text_schema),
+	LIST("guests", struct config_shared, guests, &shared_guest_schema),
 	CYAML_FIELD_END,
 };
 
@@ -92,7 +132,6 @@ static const cyaml_schema_field_t ssh_fields[] = {
 	STRING("identityFile", struct config_ssh, identity_file),
 	ENUM("hostKeyChecking", struct config_ssh, host_key_checking, host_keys),
 	STRING("knownHosts", struct config_ssh, known_hosts),
-	STRING("vsock", struct config_ssh, vsock),
 	SWITCH("overVsock", struct config_ssh, over_vsock),
 	SECTION("keepalive", struct config_ssh, keepalive, keepalive_fields),
 	CYAML_FIELD_END,
@@ -102,6 +141,7 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
+	INT("cid", struct config_agent, cid),
 	STRING("tokenFile", struct config_agent, token_file),
 	CYAML_FIELD_END,
 };
@@ -150,6 +190,8 @@ static const cyaml_schema_value_t rule_schema = {
 static const cyaml_schema_field_t config_fields[] = {
 	SECTION("network", struct config, network, network_fields),
 	SECTION("guest", struct config, guest, guest_fields),
+	CYAML_FIELD_MAPPING_PTR("shared", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config,
+				shared, shared_fields),
 	SECTION("ssh", struct config, ssh, ssh_fields),
 	SECTION("agent", struct config, agent, agent_fields),
 	SECTION("logging", struct config, logging, logging_fields),

@@ -85,6 +85,8 @@ void control_status_guest(struct control_status *s, const struct control_guest *
 	json_put_string(w, "link", guest->link);
 	json_put_string(w, "path", guest->path);
 	json_put_string(w, "addresses", guest->addresses);
+	json_put_string(w, "mac", guest->mac);
+	put_count(w, "lease_until", guest->lease_until);
 	json_put_bool(w, "connected", guest->is_connected);
 	put_count(w, "bytes_to_guest", guest->bytes_to_guest);
 	put_count(w, "bytes_to_host", guest->bytes_to_host);

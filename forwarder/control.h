@@ -27,6 +27,8 @@ struct control_guest {
 	const char *link;      /* "stream", "dgram", "vhost-user", "fd", "netns", "qemu" */
 	const char *path;      /* of the link's socket or namespace; NULL: none */
 	const char *addresses; /* "192.168.5.15 fd00:c0a8:5::15"; NULL: not known */
+	const char *mac;       /* NULL: not known */
+	uint64_t lease_until;  /* seconds of the wall clock; 0: none; UINT64_MAX: for ever */
 	bool is_connected;
 	uint64_t bytes_to_guest, bytes_to_host; /* of frames */
 };

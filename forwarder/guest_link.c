@@ -79,7 +79,7 @@ static int open_fd(struct loop *loop, const struct options *o, struct link **out
 	return r;
 }
 
-static const char *socket_file_hint(int error)
+const char *guest_link_explain(int error)
 {
 	switch (error) {
 	case -EADDRINUSE:
@@ -108,7 +108,7 @@ static int open_socket_file(struct loop *loop, const struct options *o, struct l
 	else
 		r = link_stream_listen(loop, o->link_path, o->mtu, out);
 	if (r < 0)
-		log_error("%s: %s", o->link_path, socket_file_hint(r));
+		log_error("%s: %s", o->link_path, guest_link_explain(r));
 	return r;
 }
 
@@ -126,6 +126,8 @@ int guest_link_open(struct loop *loop, const struct options *o, const struct sta
 		return open_fd(loop, o, out);
 	case OPTIONS_LINK_NETNS:
 		return open_netns(loop, o, config, out);
+	case OPTIONS_LINK_SHARED: /* shared_links.h's */
+		break;
 	}
 	return -EINVAL;
 }

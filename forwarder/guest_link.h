@@ -11,3 +11,5 @@ struct stack_config;
  * that says why. */
 int guest_link_open(struct loop *loop, const struct options *options,
 		    const struct stack_config *config, struct link **out);
+/* What to say to an error of a socket file. */
+const char *guest_link_explain(int error);

@@ -63,3 +63,39 @@ int network_spec_check_ifname(const char *name, char error[static NETWORK_SPEC_E
 		       IFNAMSIZ - 1);
 	return -EINVAL;
 }
+
+static int parse_v4(const char *text, size_t len, struct ipaddr *out)
+{
+	char address[ADDR_TEXT_SIZE];
+
+	if (len >= sizeof(address))
+		return -EINVAL;
+	memcpy(address, text, len);
+	address[len] = '\0';
+	return ipaddr_parse(address, out) == 0 && ipaddr_is_v4(out) ? 0 : -EINVAL;
+}
+
+int network_spec_parse_range(const char *text, struct ipaddr *first, struct ipaddr *last,
+			     char error[static NETWORK_SPEC_ERROR_SIZE])
+{
+	size_t len = strcspn(text, "-");
+
+	if (text[len] == '-' && parse_v4(text, len, first) == 0 &&
+	    parse_v4(text + len + 1, strlen(text + len + 1), last) == 0 &&
+	    memcmp(first, last, sizeof(*first)) <= 0)
+		return 0;
+	(void)snprintf(error, NETWORK_SPEC_ERROR_SIZE,
+		       "must be two IPv4 addresses, first and last, such as "
+		       "192.168.105.16-192.168.105.99");
+	return -EINVAL;
+}
+
+int network_spec_parse_mac(const char *text, struct mac *out,
+			   char error[static NETWORK_SPEC_ERROR_SIZE])
+{
+	if (mac_parse(text, out) == 0 && !mac_is_group(out))
+		return 0;
+	(void)snprintf(error, NETWORK_SPEC_ERROR_SIZE,
+		       "must be the MAC address of one card, such as 52:54:00:12:34:56");
+	return -EINVAL;
+}

@@ -14,3 +14,9 @@ int network_spec_parse(const char *text, struct ipaddr *network, unsigned int *b
 		       char error[static NETWORK_SPEC_ERROR_SIZE]);
 /* The same for the name of an interface. */
 int network_spec_check_ifname(const char *name, char error[static NETWORK_SPEC_ERROR_SIZE]);
+/* IPv4 addresses such as 192.168.105.16-192.168.105.99, both included. */
+int network_spec_parse_range(const char *text, struct ipaddr *first, struct ipaddr *last,
+			     char error[static NETWORK_SPEC_ERROR_SIZE]);
+/* The MAC address of one station, such as 52:54:00:12:34:56. */
+int network_spec_parse_mac(const char *text, struct mac *out,
+			   char error[static NETWORK_SPEC_ERROR_SIZE]);

@@ -15,7 +15,15 @@ enum option_id {
 	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
+	OPT_VSOCK,
+	OPT_VSOCK_CID,
+	OPT_VSOCK_UDS,
 	OPT_IFNAME,
+	OPT_SHARED,
+	OPT_HOST_INTERFACE,
+	OPT_UPLINK,
+	OPT_ISOLATE,
+	OPT_LEASES,
 	OPT_CONFIG,
 	OPT_FORWARD,
 	OPT_MTU,
@@ -34,8 +42,16 @@ static const struct option long_options[] = {
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
 	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
+	{ "vsock", required_argument, NULL, OPT_VSOCK },
+	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
+	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
+	{ "shared", no_argument, NULL, OPT_SHARED },
+	{ "host-interface", required_argument, NULL, OPT_HOST_INTERFACE },
+	{ "uplink", required_argument, NULL, OPT_UPLINK },
+	{ "isolate", no_argument, NULL, OPT_ISOLATE },
+	{ "leases", required_argument, NULL, OPT_LEASES },
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "forward", required_argument, NULL, OPT_FORWARD },
 	{ "mtu", required_argument, NULL, OPT_MTU },
@@ -68,6 +84,22 @@ static const char help_text[] =
 	"    --ifname NAME    the interface made inside it (default eth0)\n"
 	"  qemu ...           start QEMU, connected, and end with it\n"
 	"\n"
+	"Its vsock:\n"
+	"  --vsock PATH       listen for QEMU's vhost-user-vsock-pci and User-Mode Linux\n"
+	"  --vsock-cid N      its CID, 3 or above (default 3); without --vsock PATH, of a\n"
+	"                     guest whose vsock the kernel has\n"
+	"  --vsock-uds PATH   offer it to other programs: CONNECT PORT on this socket;\n"
+	"                     what the guest connects to goes to PATH_PORT\n"
+	"\n"
+	"Many guests on one network, which reach each other by address and name:\n"
+	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"
+	"                     --netns; a stream socket takes any number of guests, also\n"
+	"                     those of socket_vmnet\n"
+	"    --host-interface NAME   an interface of the host on it, made if need be\n"
+	"    --uplink IFNAME  join an interface of the host to it\n"
+	"    --isolate        guests reach the host, but not each other\n"
+	"    --leases FILE    where DHCP leases are kept\n"
+	"\n"
 	"Forwards:\n"
 	"  --forward PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
 	"                     PROTO is tcp or udp, a port may be a range A-B; may be\n"
@@ -75,8 +107,9 @@ static const char help_text[] =
 	"\n"
 	"Network:\n"
 	"  --mtu N            1280 to 65520 (default 65520 with --netns and --vhost-user,\n"
-	"                     else 32000)\n"
-	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24)\n"
+	"                     1500 with --shared, else 32000)\n"
+	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24, or\n"
+	"                     192.168.105.0/24 with --shared)\n"
 	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
 	"\n"
 	"Other:\n"
@@ -93,6 +126,7 @@ static const char help_text[] =
 	"Examples:\n"
 	"  netfwd --forward tcp:8080:80\n"
 	"  netfwd --netns 4711 --forward tcp:127.0.0.1:9000-9010:9000-9010\n"
+	"  netfwd --shared --stream /run/vms.sock --netns box1 --netns box2\n"
 	"  netfwd qemu --forward tcp:[::1]:8080:80 --forward udp:5353:53 -- \\\n"
 	"      qemu-system-x86_64 -m 1G -drive file=disk.qcow2\n"
 	"\n"
@@ -102,7 +136,9 @@ static const char help_text[] =
 struct parser {
 	struct options *o;
 	char *error;
-	const char *link_option;    /* the first that chose a guest link */
+	const char *link_option;    /* the first that chose a guest link, */
+	const char *second_link;    /* and the second */
+	const char *shared_only;    /* an option that needs --shared */
 	const char **forward_texts; /* of o->forwards, for messages */
 };
 
@@ -128,16 +164,19 @@ static long parse_number(const char *text, long max)
 	return value > max ? -1 : value;
 }
 
-static int choose_link(struct parser *p, const char *option, enum options_link link)
+/* Whether there may be several is known when all is read: check_links(). */
+static void choose_link(struct parser *p, const char *option, enum options_link link)
 {
-	if (p->link_option)
-		return bad(p,
-			   "%s and %s were both given, but one netfwd serves one guest; "
-			   "start another netfwd for the second",
-			   p->link_option, option);
-	p->link_option = option;
-	p->o->link = link;
-	return 0;
+	struct options *o = p->o;
+
+	if (!p->link_option)
+		p->link_option = option;
+	else if (!p->second_link)
+		p->second_link = option;
+	if (o->link != OPTIONS_LINK_QEMU)
+		o->link = link;
+	o->links[o->n_links++] =
+		(struct options_link_spec){ .link = link, .where = optarg, .fd = -1 };
 }
 
 static int parse_socket_path(struct parser *p, const char *option, const char **out)
@@ -155,8 +194,7 @@ static int parse_socket_path(struct parser *p, const char *option, const char **
 
 static int parse_link_path(struct parser *p, const char *option, enum options_link link)
 {
-	if (choose_link(p, option, link) < 0)
-		return -EINVAL;
+	choose_link(p, option, link);
 	return parse_socket_path(p, option, &p->o->link_path);
 }
 
@@ -168,6 +206,29 @@ static int parse_fd(struct parser *p, const char *option, int *out)
 		return bad(p, "%s %s: must be the number of an inherited descriptor, 3 or above",
 			   option, optarg);
 	*out = (int)fd;
+	return 0;
+}
+
+static int parse_link_fd(struct parser *p)
+{
+	struct options *o = p->o;
+
+	choose_link(p, "--fd", OPTIONS_LINK_FD);
+	if (parse_fd(p, "--fd", &o->link_fd) < 0)
+		return -EINVAL;
+	o->links[o->n_links - 1].fd = o->link_fd;
+	return 0;
+}
+
+/* The name of an interface of the host. */
+static int parse_host_ifname(struct parser *p, const char *option, const char **out)
+{
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	p->shared_only = option;
+	if (network_spec_check_ifname(optarg, why) < 0)
+		return bad(p, "%s %s: %s", option, optarg, why);
+	*out = optarg;
 	return 0;
 }
 
@@ -203,6 +264,18 @@ static int parse_network(struct parser *p)
 	return 0;
 }
 
+static int parse_cid(struct parser *p)
+{
+	char *end;
+	unsigned long cid = strtoul(optarg, &end, 10);
+
+	if (*optarg < '0' || *optarg > '9' || *end || cid < 3 || cid > OPTIONS_CID_MAX)
+		return bad(p, "--vsock-cid %s: the CID of a guest is 3 to %u", optarg,
+			   OPTIONS_CID_MAX);
+	p->o->vsock_cid = (uint32_t)cid;
+	return 0;
+}
+
 static int parse_forward(struct parser *p)
 {
 	struct options *o = p->o;
@@ -230,16 +303,36 @@ static int take_option(struct parser *p, int option)
 	case OPT_VHOST_USER:
 		return parse_link_path(p, "--vhost-user", OPTIONS_LINK_VHOST_USER);
 	case OPT_FD:
-		if (choose_link(p, "--fd", OPTIONS_LINK_FD) < 0)
-			return -EINVAL;
-		return parse_fd(p, "--fd", &o->link_fd);
+		return parse_link_fd(p);
 	case OPT_NETNS:
 		o->netns = optarg;
 		if (!*optarg)
 			return bad(p, "--netns: a name, a path or a process id is missing");
-		return choose_link(p, "--netns", OPTIONS_LINK_NETNS);
+		choose_link(p, "--netns", OPTIONS_LINK_NETNS);
+		return 0;
 	case OPT_IFNAME:
 		return parse_ifname(p);
+	case OPT_SHARED:
+		o->is_shared = true;
+		return 0;
+	case OPT_HOST_INTERFACE:
+		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
+	case OPT_UPLINK:
+		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
+	case OPT_ISOLATE:
+		p->shared_only = "--isolate";
+		o->shared.isolate = true;
+		return 0;
+	case OPT_LEASES:
+		p->shared_only = "--leases";
+		o->shared.leases = optarg;
+		return 0;
+	case OPT_VSOCK:
+		return parse_socket_path(p, "--vsock", &o->vsock_path);
+	case OPT_VSOCK_CID:
+		return parse_cid(p);
+	case OPT_VSOCK_UDS:
+		return parse_socket_path(p, "--vsock-uds", &o->vsock_uds);
 	case OPT_CONFIG:
 		o->config_path = optarg;
 		return 0;
@@ -350,16 +443,41 @@ static int check_forwards(struct parser *p)
 	return 0;
 }
 
+/* `shared` in the file makes a shared network, too: options_merge() looks again. */
+static int check_links(struct parser *p)
+{
+	struct options *o = p->o;
+
+	if (o->is_shared && p->link_option && strcmp(p->link_option, "netfwd qemu") == 0)
+		return bad(p, "netfwd qemu has one guest; with --shared, start QEMU by itself");
+	if (!o->is_shared && p->second_link)
+		return bad(p,
+			   "%s and %s were both given, but one netfwd serves one guest; "
+			   "start another netfwd for the second, or add --shared",
+			   p->link_option, p->second_link);
+	if (!o->is_shared && p->shared_only && !o->config_path)
+		return bad(p, "%s is of a network of many guests; add --shared", p->shared_only);
+	if (o->is_shared)
+		o->link = OPTIONS_LINK_SHARED;
+	return 0;
+}
+
 static int check_together(struct parser *p)
 {
 	struct options *o = p->o;
 
+	if (check_links(p) < 0)
+		return -EINVAL;
 	/* The file may name the namespace: options_merge() looks again. */
-	if (o->ifname && o->link != OPTIONS_LINK_NETNS && !o->config_path)
+	if (o->ifname && o->link != OPTIONS_LINK_NETNS && o->link != OPTIONS_LINK_SHARED &&
+	    !o->config_path)
 		return bad(p, "--ifname names the interface that --netns makes; "
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
+		return bad(p, "--vsock-uds offers the guest's vsock to other programs; "
+			      "give --vsock PATH or --vsock-cid too");
 	if (o->link == OPTIONS_LINK_FD && o->ready_fd == o->link_fd)
 		return bad(p, "--fd and --ready-fd are both %d; they are two descriptors",
 			   o->link_fd);
@@ -397,8 +515,9 @@ int options_parse(int argc, char *const argv[], struct options *out,
 	p.error = error;
 	/* There cannot be more forwards than arguments. */
 	o.forwards = calloc((size_t)argc + 1, sizeof(*o.forwards));
+	o.links = calloc((size_t)argc + 1, sizeof(*o.links)); /* nor more links */
 	p.forward_texts = calloc((size_t)argc + 1, sizeof(*p.forward_texts));
-	if (o.forwards && p.forward_texts)
+	if (o.forwards && o.links && p.forward_texts)
 		r = parse(&p, argc, argv);
 	else
 		(void)bad(&p, "out of memory");
@@ -414,6 +533,9 @@ void options_deinit(struct options *options)
 {
 	free(options->forwards);
 	options->forwards = NULL;
+	free(options->links);
+	options->links = NULL;
+	shared_options_deinit(&options->shared);
 }
 
 const char *options_help(void)
@@ -428,6 +550,12 @@ void options_complete(struct options *o)
 {
 	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
 
-	if (o->mtu == 0)
+	if (o->vsock_path && !o->vsock_cid)
+		o->vsock_cid = OPTIONS_CID_DEFAULT;
+	if (o->mtu != 0)
+		return;
+	if (o->link == OPTIONS_LINK_SHARED)
+		o->mtu = OPTIONS_MTU_SHARED;
+	else
 		o->mtu = has_pieces ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

@@ -8,6 +8,7 @@
 
 #include "forwarder/forward_spec.h"
 #include "forwarder/network_spec.h"
+#include "forwarder/shared_options.h"
 #include "netstack/addr.h"
 
 enum options_action {
@@ -25,10 +26,20 @@ enum options_link {
 	OPTIONS_LINK_FD,	 /* link_fd */
 	OPTIONS_LINK_NETNS,	 /* netns, ifname */
 	OPTIONS_LINK_QEMU,	 /* qemu_argv: started by us */
+	OPTIONS_LINK_SHARED,	 /* links, of many guests */
+};
+
+/* One guest link of those that were asked for. */
+struct options_link_spec {
+	enum options_link link; /* STREAM, DGRAM, VHOST_USER, FD or NETNS */
+	const char *where;	/* path, or namespace */
+	int fd;
 };
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
+#define OPTIONS_CID_DEFAULT 3
+#define OPTIONS_CID_MAX (UINT32_MAX - 1)
 
 struct config;
 
@@ -40,6 +51,18 @@ struct options {
 	const char *netns;
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
+
+	struct options_link_spec *links; /* n_links of them: of --shared; else one at most,
+					  * told above as well */
+	unsigned int n_links;
+	bool is_shared;
+	struct shared_options shared; /* of --shared */
+
+	/* The guest's vsock: a socket for its device (NULL: the kernel has it), its
+	 * CID (0: it has no vsock, or 3 with vsock_path), and where other programs
+	 * find it (NULL: nowhere). */
+	const char *vsock_path, *vsock_uds;
+	uint32_t vsock_cid;
 
 	const char *config_path;     /* NULL: no file */
 	const struct config *config; /* NULL, or what options_merge() took in */
@@ -72,6 +95,8 @@ void options_deinit(struct options *options);
 const char *options_help(void);
 
 /* What was left open, once the command line and the file are known: the MTU, the
- * largest for a namespace and for vhost-user, else OPTIONS_MTU_QEMU. */
+ * largest for a namespace and for vhost-user, what every interface knows for a
+ * network of many guests, else OPTIONS_MTU_QEMU. */
 #define OPTIONS_MTU_QEMU 32000
+#define OPTIONS_MTU_SHARED 1500
 void options_complete(struct options *options);

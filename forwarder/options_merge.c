@@ -22,6 +22,54 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	}
 	if (o->link == OPTIONS_LINK_NETNS && !o->is_ifname_given && guest->ifname)
 		o->ifname = guest->ifname;
+	if (!o->vsock_path)
+		o->vsock_path = guest->vsock;
+	if (!o->vsock_cid)
+		o->vsock_cid = (uint32_t)guest->vsock_cid;
+	if (!o->vsock_uds)
+		o->vsock_uds = guest->vsock_uds;
+}
+
+static void add_link(struct options *o, enum options_link link, const char *where)
+{
+	o->links[o->n_links++] =
+		(struct options_link_spec){ .link = link, .where = where, .fd = -1 };
+}
+
+/* Guests on the command line replace the file's. */
+static int merge_shared(struct options *o, const struct config_shared *shared, char *error)
+{
+	size_t n =
+		(size_t)o->n_links + 1 + shared->n_dgram + shared->n_vhost_user + shared->n_netns;
+	struct options_link_spec *links = reallocarray(o->links, n, sizeof(*links));
+	bool has_guests = o->n_links > 0;
+	int r;
+
+	if (!links) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE, "out of memory");
+		return -ENOMEM;
+	}
+	o->links = links;
+	o->is_shared = true;
+	o->link = OPTIONS_LINK_SHARED;
+	if (!has_guests && shared->stream)
+		add_link(o, OPTIONS_LINK_STREAM, shared->stream);
+	for (unsigned int i = 0; !has_guests && i < shared->n_dgram; i++)
+		add_link(o, OPTIONS_LINK_DGRAM, shared->dgram[i]);
+	for (unsigned int i = 0; !has_guests && i < shared->n_vhost_user; i++)
+		add_link(o, OPTIONS_LINK_VHOST_USER, shared->vhost_user[i]);
+	for (unsigned int i = 0; !has_guests && i < shared->n_netns; i++)
+		add_link(o, OPTIONS_LINK_NETNS, shared->netns[i]);
+	r = shared_options_merge(&o->shared, shared, error);
+	if (r == -ENOMEM)
+		(void)snprintf(error, OPTIONS_ERROR_SIZE, "out of memory");
+	return r;
+}
+
+static bool wants_shared(const struct options *o)
+{
+	return o->shared.host_interface || o->shared.uplink || o->shared.isolate ||
+	       o->shared.leases;
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -47,17 +95,56 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 		o->pcap_path = logging->pcap;
 }
 
+/* Only for its own QEMU netfwd makes a serial port. */
+static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
+{
+	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
+		return 0;
+	(void)snprintf(error, OPTIONS_ERROR_SIZE,
+		       "agent.path must be set when agent.transport is serial, to the socket of "
+		       "QEMU's port; only netfwd qemu makes one by itself");
+	return -EINVAL;
+}
+
 int options_merge(struct options *options, const struct config *config,
 		  char error[static OPTIONS_ERROR_SIZE])
 {
-	merge_guest(options, &config->guest);
-	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS) {
+	if (config->shared && options->link == OPTIONS_LINK_QEMU) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "netfwd qemu has one guest, but the file has a shared network");
+		return -EINVAL;
+	}
+	if (config->shared) {
+		int r = merge_shared(options, config->shared, error);
+
+		if (r < 0)
+			return r;
+	} else if (options->link != OPTIONS_LINK_SHARED) {
+		merge_guest(options, &config->guest);
+	}
+	if (wants_shared(options) && !options->is_shared) {
+		(void)snprintf(
+			error, OPTIONS_ERROR_SIZE,
+			"--host-interface, --uplink, --isolate and --leases are of a network "
+			"of many guests; add --shared");
+		return -EINVAL;
+	}
+	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "--vsock-uds offers the guest's vsock to other programs; "
+			       "give --vsock or guest.vsock too, or a CID");
+		return -EINVAL;
+	}
+	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS &&
+	    options->link != OPTIONS_LINK_SHARED) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,
 			       "--ifname names the interface of a guest that is a namespace; "
 			       "give --netns or guest.netns too, or leave it out");
 		return -EINVAL;
 	}
 	merge_logging(options, &config->logging);
+	if (check_agent(options, &config->agent, error) < 0)
+		return -EINVAL;
 	options->config = config;
 	return merge_network(options, &config->network, error);
 }
@@ -74,6 +161,7 @@ enum config_guest_kind options_guest_kind(const struct options *options)
 	case OPTIONS_LINK_FD:
 	case OPTIONS_LINK_QEMU:
 	case OPTIONS_LINK_VHOST_USER:
+	case OPTIONS_LINK_SHARED:
 		break;
 	}
 	return CONFIG_GUEST_OTHER;

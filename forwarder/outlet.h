@@ -13,6 +13,7 @@
 #include "forwarder/events.h"
 #include "forwarder/host_listener.h"
 #include "forwarder/listen_socket.h"
+#include "forwarder/publication.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 
@@ -70,6 +71,7 @@ struct outlet {
 	unsigned int retry_ms;
 	struct tenant *announced; /* whose `forwarding` was the last event */
 	struct forward_route route;
+	char route_socket[PUBLICATION_PATH_SIZE]; /* of route: the tenant may go first */
 	int bind_error; /* -errno, when FAILED */
 	char error[LISTEN_ERROR_SIZE];
 	char dial_error[64];

@@ -156,51 +156,86 @@ bool policy_wants_client_ports(const struct policy *p)
 	return false;
 }
 
-static void want_listener(struct policy *p, struct publication_list *list,
-			  const struct rule_listener *listener, bool is_new)
+/* Being told in one go: a guest may report a hundred thousand. */
+#define MAX_TOLD 100
+
+struct telling {
+	const struct rule_listener *before; /* decided and told already; n_before of them */
+	size_t n_before;
+	unsigned int n_told;
+};
+
+static void tell_not_forwarding(struct telling *t, const struct rule_listener *l, const char *why)
 {
-	struct rule_decision d = rule_decide(&p->set, listener);
-	const struct forward_route route = { .proto = listener->proto, .guest = listener->guest };
+	const struct forward_route route = { .proto = l->proto, .guest = l->guest };
+
+	if (has_listener(t->before, t->n_before, l))
+		return;
+	if (t->n_told++ < MAX_TOLD)
+		event_not_forwarding(&route, why);
+}
+
+static struct publication publication_from(const struct rule_listener *l,
+					   const struct rule_decision *d)
+{
 	struct publication item = {
-		.proto = listener->proto,
-		.host = d.host,
-		.has_also = d.has_also,
-		.guest = listener->guest,
-		.via = (int)d.via,
-		.rule_origin = (int)d.origin,
-		.rule_index = d.index,
+		.proto = l->proto,
+		.host = d->host,
+		.has_also = d->has_also,
+		.guest = l->guest,
+		.via = (int)d->via,
+		.rule_origin = (int)d->origin,
+		.rule_index = d->index,
 	};
-	const char *why = "no rule forwards it";
+
+	if (d->host_socket)
+		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", d->host_socket);
+	return item;
+}
+
+/* NULL if it is forwarded. */
+static const char *why_not(const struct policy *p, const struct rule_decision *d,
+			   const struct publication *item)
+{
+	if (d->is_forward && d->host_socket && item->proto == FORWARD_UDP)
+		return "its rule leads to a socket of the host, which UDP has none of";
+	if (d->is_forward)
+		return no_way(p, item);
+	return d->origin == RULE_ORIGIN_NONE ? "no rule forwards it" : "a rule ignores it";
+}
+
+static void want_listener(const struct policy *p, const struct rule_listener *l,
+			  struct publication_list *list, struct telling *telling)
+{
+	struct rule_decision d = rule_decide(&p->set, l);
+	struct publication item = publication_from(l, &d);
+	const char *why = why_not(p, &d, &item);
 
 	if (d.origin == RULE_ORIGIN_OPTION)
 		return; /* it is open anyway */
-	if (is_client_port(p, listener) && !(d.is_forward && d.names_port))
+	if (d.is_reverse)
+		return; /* it is ours */
+	if (is_client_port(p, l) && !(d.is_forward && d.names_port))
 		return; /* there are many, they come and go: no event */
-	if (d.is_forward)
-		why = no_way(p, &item);
-	else if (d.origin != RULE_ORIGIN_NONE)
-		why = "a rule ignores it";
-	if (why) {
-		if (is_new)
-			event_not_forwarding(&route, why);
-		return;
-	}
-	if (d.host_socket)
-		(void)snprintf(item.host_socket, sizeof(item.host_socket), "%s", d.host_socket);
-	publication_list_add(list, &item);
+	if (why)
+		tell_not_forwarding(telling, l, why);
+	else
+		publication_list_add(list, &item);
 }
 
 /* `before` of `n_before` are those that were decided and told already. */
 static int publish_guest(struct policy *p, const struct rule_listener *before, size_t n_before)
 {
+	struct telling telling = { .before = before, .n_before = n_before };
 	struct publication_list list;
 	int r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
 
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < p->n_listeners; i++)
-		want_listener(p, &list, &p->listeners[i],
-			      !has_listener(before, n_before, &p->listeners[i]));
+		want_listener(p, &p->listeners[i], &list, &telling);
+	if (telling.n_told > MAX_TOLD)
+		log_info("%u more ports of the guest are not forwarded", telling.n_told - MAX_TOLD);
 	r = publish(p, SOURCE_GUEST, &list);
 	publication_list_deinit(&list);
 	return r;

@@ -14,16 +14,25 @@
 #include "netstack/base/loop.h"
 
 #define KILL_AFTER_MS 5000
+#define MAX_ADDED 10 /* arguments */
 
 struct qemu {
 	struct loop *loop;
 	struct qemu_config config;
 	char netdev[QEMU_ARG_SIZE], device[QEMU_ARG_SIZE];
+	char serial[QEMU_ARG_SIZE], chardev[QEMU_ARG_SIZE];
 	char **argv;	    /* the user's and ours */
-	int fd;		    /* QEMU's end; -1 once it has it */
+	int fd, agent_fd;   /* QEMU's ends; -1 once it has them */
 	pid_t pid;	    /* 0: not running */
 	struct timer *kill; /* runs from qemu_stop() on */
 };
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
 
 static void on_patience_over(void *arg)
 {
@@ -33,6 +42,23 @@ static void on_patience_over(void *arg)
 		return;
 	log_warn("QEMU (pid %d) did not end when asked to, so it is killed", (int)q->pid);
 	(void)kill(q->pid, SIGKILL);
+}
+
+static int add_agent_port(struct qemu *q, const struct qemu_guest *guest, size_t n)
+{
+	static char device_option[] = "-device", chardev_option[] = "-chardev";
+	static char port[] = QEMU_AGENT_DEVICE;
+
+	if (qemu_serial(guest->model, q->serial) < 0 ||
+	    qemu_chardev_fd(q->agent_fd, q->chardev) < 0)
+		return -ENAMETOOLONG;
+	q->argv[n++] = device_option;
+	q->argv[n++] = q->serial;
+	q->argv[n++] = chardev_option;
+	q->argv[n++] = q->chardev;
+	q->argv[n++] = device_option;
+	q->argv[n++] = port;
+	return 0;
 }
 
 static int build_argv(struct qemu *q, const struct qemu_guest *guest)
@@ -46,7 +72,7 @@ static int build_argv(struct qemu *q, const struct qemu_guest *guest)
 		return -ENAMETOOLONG;
 	while (q->config.argv[n])
 		n++;
-	q->argv = calloc(n + 5, sizeof(*q->argv));
+	q->argv = calloc(n + MAX_ADDED + 1, sizeof(*q->argv));
 	if (!q->argv)
 		return -ENOMEM;
 	memcpy(q->argv, q->config.argv, n * sizeof(*q->argv));
@@ -56,27 +82,41 @@ static int build_argv(struct qemu *q, const struct qemu_guest *guest)
 		q->argv[n++] = device_option;
 		q->argv[n++] = q->device;
 	}
-	return 0;
+	return q->agent_fd < 0 ? 0 : add_agent_port(q, guest, n);
+}
+
+/* Our end goes to *ours, QEMU's is inherited by it. */
+static int make_pair(int *ours, int *theirs)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	*ours = pair[0];
+	*theirs = pair[1];
+	return fcntl(pair[1], F_SETFD, 0) < 0 ? -errno : 0;
 }
 
 static int prepare(struct qemu *q, const struct qemu_guest *guest, int *link_fd)
 {
-	int pair[2];
-	int r;
+	int ours[2] = { -1, -1 };
+	int r = make_pair(&ours[0], &q->fd);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	q->fd = pair[1];
-	r = build_argv(q, guest);
+	if (r == 0 && q->config.agent_fd)
+		r = make_pair(&ours[1], &q->agent_fd);
+	if (r == 0)
+		r = build_argv(q, guest);
 	if (r == 0)
 		r = timer_new(q->loop, on_patience_over, q, &q->kill);
-	if (r == 0 && fcntl(q->fd, F_SETFD, 0) < 0) /* inherited by QEMU */
-		r = -errno;
-	if (r < 0)
-		close(pair[0]);
-	else
-		*link_fd = pair[0];
-	return r;
+	if (r < 0) {
+		close_fd(&ours[0]);
+		close_fd(&ours[1]);
+		return r;
+	}
+	*link_fd = ours[0];
+	if (q->config.agent_fd)
+		*q->config.agent_fd = ours[1];
+	return 0;
 }
 
 int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, struct qemu **out)
@@ -95,7 +135,7 @@ int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, 
 		return -ENOMEM;
 	q->loop = loop;
 	q->config = *config;
-	q->fd = -1;
+	q->fd = q->agent_fd = -1;
 	r = prepare(q, &guest, link_fd);
 	if (r < 0) {
 		qemu_free(q);
@@ -125,9 +165,9 @@ int qemu_start(struct qemu *q)
 
 	if (r < 0)
 		return r;
-	/* Only QEMU's copy is left, so that its end is seen on ours. */
-	close(q->fd);
-	q->fd = -1;
+	/* Only QEMU's copies are left, so that its end is seen on ours. */
+	close_fd(&q->fd);
+	close_fd(&q->agent_fd);
 	return 0;
 }
 
@@ -145,8 +185,8 @@ void qemu_free(struct qemu *q)
 		return;
 	if (q->pid)
 		(void)kill(q->pid, SIGKILL);
-	if (q->fd >= 0)
-		close(q->fd);
+	close_fd(&q->fd);
+	close_fd(&q->agent_fd);
 	timer_free(q->kill);
 	free(q->argv);
 	free(q);

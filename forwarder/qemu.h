@@ -15,6 +15,9 @@ struct qemu;
 struct qemu_config {
 	char *const *argv; /* the user's; argv[0] is QEMU */
 	uint16_t mtu;
+	/* NULL; or gets our end of the line of a virtio-serial port that the guest
+	 * is given, named QEMU_AGENT_PORT: a stream socket, the caller's. */
+	int *agent_fd;
 	void (*on_exit)(void *arg, int status);
 	void *arg;
 };

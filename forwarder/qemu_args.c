@@ -127,6 +127,16 @@ int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		       mtu);
 }
 
+int qemu_chardev_fd(int fd, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "socket,id=netfwd-agent0,fd=%d", fd);
+}
+
+int qemu_serial(const char *model, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "virtio-serial%s,id=netfwd-serial0", strrchr(model, '-'));
+}
+
 /* The value of key in "a,key=value,b" or in JSON, up to the comma or quote. */
 static const char *find_value(const char *list, const char *key, size_t *len)
 {

@@ -8,6 +8,10 @@
 #include "netstack/addr.h"
 
 #define QEMU_NETDEV_ID "netfwd0"
+/* The virtio-serial port for the agent: the name that the guest sees. */
+#define QEMU_AGENT_PORT "io.netfwd.agent.0"
+#define QEMU_AGENT_DEVICE \
+	"virtserialport,bus=netfwd-serial0.0,chardev=netfwd-agent0,name=" QEMU_AGENT_PORT
 #define QEMU_CHARDEV_ID "netfwd-nic"
 #define QEMU_MEMORY_ID "netfwd-memory"
 #define QEMU_ERROR_SIZE 256
@@ -41,6 +45,11 @@ int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version
  * is what lets the guest's NIC take frames of that size. */
 int qemu_device(const char *model, const struct mac *mac, uint16_t mtu,
 		char out[static QEMU_ARG_SIZE]);
+
+/* -chardev's argument for QEMU_AGENT_DEVICE, and -device's for the bus of that, on
+ * the bus that the NIC of that model is on. */
+int qemu_chardev_fd(int fd, char out[static QEMU_ARG_SIZE]);
+int qemu_serial(const char *model, char out[static QEMU_ARG_SIZE]);
 
 /* What the user's command line (argv[0] is QEMU) says of the guest. */
 struct qemu_guest {

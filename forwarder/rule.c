@@ -175,12 +175,32 @@ static struct rule_decision apply(const struct rule_set *set, const struct rule 
 	return d;
 }
 
+/* Where we listen ourselves in the guest: forwarded, it would lead back to the host. */
+static const struct rule *find_reverse(const struct rule_set *set, const struct rule_listener *l)
+{
+	for (unsigned int i = 0; i < set->n_rules; i++) {
+		const struct rule *rule = &set->rules[i];
+
+		if (rule->is_reverse && !rule->is_ignore && !rule->guest_socket &&
+		    proto_matches(rule->proto, l->proto) &&
+		    ipaddr_equal(&rule->guest_ip, &l->guest.addr) &&
+		    l->guest.port >= rule->guest_first && l->guest.port <= rule->guest_last)
+			return rule;
+	}
+	return NULL;
+}
+
 struct rule_decision rule_decide(const struct rule_set *set, const struct rule_listener *listener)
 {
+	const struct rule *reverse = find_reverse(set, listener);
 	uint16_t port = listener->guest.port;
 
 	if (port == 22 || (port == set->ssh_port && port != 0))
 		return (struct rule_decision){ .origin = RULE_ORIGIN_BUILTIN };
+	if (reverse)
+		return (struct rule_decision){ .origin = reverse->origin,
+					       .index = reverse->index,
+					       .is_reverse = true };
 	for (unsigned int i = 0; i < set->n_rules; i++) {
 		if (rule_matches(&set->rules[i], listener))
 			return apply(set, &set->rules[i], listener);

@@ -4,7 +4,8 @@
  * portForwards, with its defaults, order and matching. Pure: the same function
  * answers `netfwd explain` and decides at run time.
  *
- * The order is: port 22 and the port of SSH on the host are never forwarded, on
+ * What a reverse rule listens on in the guest is not forwarded. For all else
+ * the order is: port 22 and the port of SSH on the host are never forwarded, on
  * whatever address the guest listens; then the rules, the first that matches;
  * last, what listens on the guest's loopback or on all its addresses goes to
  * the same port of the host's loopback. */
@@ -98,6 +99,7 @@ struct rule_decision {
 	bool has_also;
 	struct endpoint also; /* [::1], served too when it can be */
 	bool names_port;      /* the rule is not for every port */
+	bool is_reverse;      /* not forwarded: netfwd itself listens there */
 };
 
 /* --forward is a static rule that goes through the NIC. */

@@ -14,10 +14,12 @@
 #include "forwarder/connections.h"
 #include "forwarder/ssh/known_hosts.h"
 #include "forwarder/ssh/ssh_tunnel.h"
+#include "forwarder/state_dir.h"
 #include "netstack/base/log.h"
 #include "netstack/stack.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
+#include "netstack/vsock/vsock.h"
 
 #define SSH_PORT 22
 #define KEEPALIVE_S 15
@@ -25,23 +27,12 @@
 
 struct ssh_way {
 	struct loop *loop;
-	struct stack *stack;
-	struct endpoint server;		/* by the NIC */
-	struct connections connections; /* of it, each a session's */
+	struct ssh_way_setup setup;
+	struct endpoint server; /* by the NIC */
+	char server_name[ADDR_TEXT_SIZE + 16];
+	struct connections connections; /* by NIC or vsock, each a session's */
 	struct tunnel *tunnel;
 };
-
-struct ssh_way_env ssh_way_env_get(void)
-{
-	const struct passwd *user = getpwuid(getuid());
-
-	return (struct ssh_way_env){
-		.home = user ? user->pw_dir : NULL,
-		.state_home = getenv("XDG_STATE_HOME"),
-		.user = user ? user->pw_name : NULL,
-		.ssh_auth_sock = getenv("SSH_AUTH_SOCK"),
-	};
-}
 
 /* ---- where the key is kept ---- */
 
@@ -55,20 +46,7 @@ static uint32_t name_hash(const char *text)
 	return hash;
 }
 
-static int in_state_dir(const struct ssh_way_env *env, const char *name,
-			char path[static SSH_WAY_PATH_SIZE])
-{
-	int n;
-
-	if (env->state_home && env->state_home[0] == '/')
-		n = snprintf(path, SSH_WAY_PATH_SIZE, "%s/netfwd/%s", env->state_home, name);
-	else
-		n = snprintf(path, SSH_WAY_PATH_SIZE, "%s/.local/state/netfwd/%s",
-			     env->home ? env->home : "", name);
-	return n < SSH_WAY_PATH_SIZE ? 0 : -ENAMETOOLONG;
-}
-
-int ssh_way_known_hosts(const struct options *options, const struct ssh_way_env *env,
+int ssh_way_known_hosts(const struct options *options, const struct state_env *env,
 			char path[static SSH_WAY_PATH_SIZE])
 {
 	const char *given = options->config->ssh.known_hosts, *config = options->config_path;
@@ -81,46 +59,55 @@ int ssh_way_known_hosts(const struct options *options, const struct ssh_way_env 
 		return n < SSH_WAY_PATH_SIZE ? 0 : -ENAMETOOLONG;
 	}
 	if (!config)
-		return in_state_dir(env, "known_hosts", path);
+		return state_dir_file(env, "known_hosts", path, SSH_WAY_PATH_SIZE);
 	if (!realpath(config, full))
 		snprintf(full, sizeof(full), "%s", config);
 	base = strrchr(full, '/') ? strrchr(full, '/') + 1 : full;
 	snprintf(name, sizeof(name), "%.64s-%08x.known_hosts", base, name_hash(full));
-	return in_state_dir(env, name, path);
+	return state_dir_file(env, name, path, SSH_WAY_PATH_SIZE);
 }
 
-/* ---- a connection by the NIC ---- */
+/* ---- a connection that is a stream ---- */
 
-static int join_guest(struct ssh_way *way, int fd, struct stream *guest)
+/* The session's thread needs a socket: a pair joins them. Takes the stream. */
+static int lead_to(struct ssh_way *way, struct stream *guest, int *fd)
 {
 	struct stream *ours;
-	int r = stream_fd_new(way->loop, fd, false, &ours);
+	int pair[2], r;
 
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		guest->ops->reset(guest);
+		return -errno;
+	}
+	r = stream_fd_new(way->loop, pair[0], false, &ours);
 	if (r == 0)
-		return connections_join(&way->connections, ours, guest, &way->server);
-	guest->ops->reset(guest);
+		r = connections_join(&way->connections, ours, guest, &way->server);
+	else
+		guest->ops->reset(guest);
+	if (r == 0)
+		*fd = pair[1];
+	else
+		close(pair[1]);
 	return r;
 }
 
-/* The session's thread has a socket, the stack has a stream: a pair joins them. */
-static int dial_guest(void *arg, int *fd)
+static int dial_nic(void *arg, int *fd)
 {
 	struct ssh_way *way = arg;
 	struct stream *guest;
-	int pair[2], r;
+	int r = stack_dial_tcp(way->setup.stack, &way->server, &guest);
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return -errno;
-	r = stack_dial_tcp(way->stack, &way->server, &guest);
-	if (r == 0)
-		r = join_guest(way, pair[0], guest);
-	else
-		close(pair[0]);
-	if (r < 0)
-		close(pair[1]);
-	else
-		*fd = pair[1];
-	return r;
+	return r < 0 ? r : lead_to(way, guest, fd);
+}
+
+static int dial_vsock(void *arg, int *fd)
+{
+	struct ssh_way *way = arg;
+	struct stream *guest;
+	uint32_t host_port;
+	int r = vsock_dial(way->setup.vsock, SSH_PORT, &host_port, &guest);
+
+	return r < 0 ? r : lead_to(way, guest, fd);
 }
 
 /* ---- the configuration ---- */
@@ -133,37 +120,22 @@ static unsigned int server_port(const struct config_ssh *ssh)
 	return ssh->host && ssh->local_port ? (unsigned int)ssh->local_port : SSH_PORT;
 }
 
-static void add_vsock(const struct config_ssh *ssh, struct ssh_config *c)
+static void add_targets(struct ssh_way *way, const struct config_ssh *ssh, struct ssh_config *c)
 {
-	struct ssh_target *t = &c->targets[c->n_targets];
+	struct ssh_target *t;
 
-	if (ssh->over_vsock != RULE_SWITCH_ON)
-		return;
-	if (!ssh->vsock) {
-		log_warn("ssh.overVsock: ssh.vsock does not say where the guest's vsock is: "
+	if (ssh->over_vsock == RULE_SWITCH_ON && way->setup.vsock)
+		c->targets[c->n_targets++] = (struct ssh_target){
+			.dial = dial_vsock, .arg = way, .name = "port 22 of the guest's vsock"
+		};
+	else if (ssh->over_vsock == RULE_SWITCH_ON)
+		log_warn("ssh.overVsock: the guest has no vsock (guest.vsock, guest.vsockCid): "
 			 "connections go by TCP");
-		return;
-	}
-	*t = (struct ssh_target){ .kind = SSH_TARGET_UNIX, .path = ssh->vsock, .port = SSH_PORT };
-	if (ssh->vsock[0] != '/') {
-		t->kind = SSH_TARGET_VSOCK;
-		t->cid = (unsigned int)strtoul(ssh->vsock, NULL, 10);
-	}
-	c->n_targets++;
-}
-
-static void add_server(struct ssh_way *way, const struct config_ssh *ssh, struct ssh_config *c)
-{
-	struct ssh_target *t = &c->targets[c->n_targets++];
-
-	*t = (struct ssh_target){ .kind = SSH_TARGET_HOST,
-				  .host = ssh->host,
-				  .port = server_port(ssh) };
+	t = &c->targets[c->n_targets++];
 	if (ssh->host)
-		return;
-	t->kind = SSH_TARGET_DIAL;
-	t->dial = dial_guest;
-	t->arg = way;
+		*t = (struct ssh_target){ .host = ssh->host, .port = server_port(ssh) };
+	else
+		*t = (struct ssh_target){ .dial = dial_nic, .arg = way, .name = way->server_name };
 }
 
 static enum ssh_host_keys host_keys(enum config_host_keys configured)
@@ -180,34 +152,37 @@ static enum ssh_host_keys host_keys(enum config_host_keys configured)
 	return SSH_HOST_KEYS_ACCEPT_NEW;
 }
 
-static int make_tunnel(struct ssh_way *way, const struct options *options)
+static int make_tunnel(struct ssh_way *way)
 {
-	const struct config_ssh *ssh = &options->config->ssh;
-	const struct ssh_way_env env = ssh_way_env_get();
+	const struct config_ssh *ssh = &way->setup.options->config->ssh;
 	const struct config_keepalive *k = &ssh->keepalive;
-	char known_hosts[SSH_WAY_PATH_SIZE], name[KNOWN_HOST_NAME_SIZE] = "guest",
-					     key_dir[PATH_MAX];
+	const struct passwd *user = getpwuid(getuid());
+	const struct state_env env = state_env_get();
+	char known_hosts[SSH_WAY_PATH_SIZE], name[KNOWN_HOST_NAME_SIZE] = "guest", keys[PATH_MAX];
 	struct ssh_config c = {
-		.user = ssh->user ? ssh->user : env.user,
+		.user = ssh->user ? ssh->user :
+			user	  ? user->pw_name :
+				    "root",
 		.identity_file = ssh->identity_file,
-		.key_dir = env.home ? key_dir : NULL,
-		.agent_path = env.ssh_auth_sock,
+		.key_dir = env.home ? keys : NULL,
+		.agent_path = getenv("SSH_AUTH_SOCK"),
 		.host_keys = host_keys(ssh->host_key_checking),
 		.known_hosts = known_hosts,
 		.host_name = name,
 		.keepalive_s = k->interval ? (unsigned int)k->interval : KEEPALIVE_S,
 		.keepalive_count = k->count_max ? (unsigned int)k->count_max : KEEPALIVE_COUNT,
 	};
+	int r = ssh_way_known_hosts(way->setup.options, &env, known_hosts);
 
-	if (!c.user)
-		c.user = "root";
-	snprintf(key_dir, sizeof(key_dir), "%s/.ssh", env.home ? env.home : "");
-	if (ssh_way_known_hosts(options, &env, known_hosts) < 0)
-		return -ENAMETOOLONG;
+	if (r < 0) {
+		log_error("ssh: there is no place to keep the guest's key: %s; see ssh.knownHosts",
+			  strerror(-r));
+		return r;
+	}
+	snprintf(keys, sizeof(keys), "%s/.ssh", env.home ? env.home : "");
 	if (ssh->host)
 		known_host_name(ssh->host, server_port(ssh), name);
-	add_vsock(ssh, &c);
-	add_server(way, ssh, &c);
+	add_targets(way, ssh, &c);
 	return ssh_tunnel_new(way->loop, &c, &way->tunnel);
 }
 
@@ -215,29 +190,31 @@ static bool is_configured(const struct options *options)
 {
 	const struct config_ssh *ssh = options->config ? &options->config->ssh : NULL;
 
-	return ssh && (ssh->host || ssh->port || ssh->user || ssh->identity_file || ssh->vsock);
+	return ssh && (ssh->host || ssh->port || ssh->user || ssh->identity_file ||
+		       ssh->over_vsock == RULE_SWITCH_ON);
 }
 
-int ssh_way_new(struct loop *loop, struct stack *stack, const struct stack_config *network,
-		const struct options *options, struct ssh_way **out)
+int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh_way **out)
 {
+	char text[ADDR_TEXT_SIZE];
 	struct ssh_way *way;
 	int r;
 
 	*out = NULL;
-	if (!is_configured(options))
+	if (!is_configured(setup->options))
 		return 0;
 	way = calloc(1, sizeof(*way));
 	if (!way)
 		return -ENOMEM;
 	way->loop = loop;
-	way->stack = stack;
-	way->server.addr = network->guest4;
-	way->server.port = (uint16_t)server_port(&options->config->ssh);
+	way->setup = *setup;
+	way->server.addr = setup->guest;
+	way->server.port = (uint16_t)server_port(&setup->options->config->ssh);
+	snprintf(way->server_name, sizeof(way->server_name), "the guest's %s",
+		 endpoint_format(&way->server, text));
 	connections_init(&way->connections, loop, "ssh");
-	r = make_tunnel(way, options);
+	r = make_tunnel(way);
 	if (r < 0) {
-		log_error("ssh: %s", strerror(-r));
 		free(way);
 		return r;
 	}

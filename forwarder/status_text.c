@@ -2,7 +2,9 @@
 #include "forwarder/status_text.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "forwarder/json.h"
 #include "forwarder/text_table.h"
@@ -64,18 +66,46 @@ static void add_all(struct text_table *table, const char *const cells[])
 		text_table_add(table, *cells);
 }
 
+/* Of the first table, which is wide enough. */
+static const char *first_address(const struct json *guest, char address[static NUMBER_SIZE])
+{
+	const char *all = string(guest, "addresses");
+
+	(void)snprintf(address, NUMBER_SIZE, "%.*s", (int)strcspn(all, " "), all);
+	return address;
+}
+
 static void add_guest(struct text_table *table, const struct json *guest)
 {
+	char address[NUMBER_SIZE];
 	bool is_connected = false;
 
 	(void)json_as_bool(json_member(guest, "connected"), &is_connected);
 	text_table_add(table, string(guest, "name"));
 	text_table_add(table, string(guest, "link"));
 	text_table_add(table, is_connected ? "connected" : "waiting");
-	text_table_add(table, string(guest, "addresses"));
+	text_table_add(table, first_address(guest, address));
 	add_bytes(table, guest, "bytes_to_guest");
 	add_bytes(table, guest, "bytes_to_host");
 	text_table_add(table, string(guest, "path"));
+}
+
+/* "static", or how long it still lasts. */
+static void add_lease(struct text_table *table, const struct json *guest)
+{
+	int64_t until = integer(guest, "lease_until"), left = until - (int64_t)time(NULL);
+	char text[NUMBER_SIZE] = "-";
+
+	if (until == INT64_MAX)
+		(void)snprintf(text, sizeof(text), "static");
+	else if (until != 0)
+		(void)snprintf(text, sizeof(text), "%s%" PRId64 ":%02d:%02d",
+			       left < 0 ? "ended " : "", (left < 0 ? -left : left) / 3600,
+			       (int)(llabs(left) / 60 % 60), (int)(llabs(left) % 60));
+	text_table_add(table, string(guest, "name"));
+	text_table_add(table, string(guest, "mac"));
+	text_table_add(table, string(guest, "addresses"));
+	text_table_add(table, text);
 }
 
 static void add_way(struct text_table *table, const struct json *way)
@@ -141,6 +171,12 @@ static int print_head(const struct json *status, FILE *to)
 		       (int)(s % 60));
 }
 
+/* Only those of a shared network are told apart by their MAC. */
+static bool has_leases(const struct json *guests)
+{
+	return json_as_string(json_member(json_element(guests, 0), "mac")) != NULL;
+}
+
 int status_text_print(const struct json *status, FILE *to)
 {
 	static const char *const guest_headings[] = { "GUEST",	  "LINK",    "STATE", "ADDRESSES",
@@ -149,10 +185,16 @@ int status_text_print(const struct json *status, FILE *to)
 	static const char *const forward_headings[] = { "PROTO",    "HOST",    "GUEST", "PORT",
 							"VIA",	    "STATE",   "OPEN",	"TOTAL",
 							"TO GUEST", "TO HOST", "ERROR", NULL };
+	static const char *const lease_headings[] = { "GUEST", "MAC", "ADDRESSES", "LEASE", NULL };
+	const struct json *guests = json_member(status, "guests");
 	int r = print_head(status, to);
 
 	if (r >= 0)
-		r = print_list(json_member(status, "guests"), guest_headings, add_guest, to);
+		r = print_list(guests, guest_headings, add_guest, to);
+	if (r >= 0 && has_leases(guests))
+		r = fputs("\n", to);
+	if (r >= 0 && has_leases(guests))
+		r = print_list(guests, lease_headings, add_lease, to);
 	if (r >= 0)
 		r = fputs("\n", to);
 	if (r >= 0)

@@ -26,6 +26,7 @@ const char verb_explain_help[] =
 	"Prints what becomes of a socket that the guest listens on, as one line of\n"
 	"JSON: whether it is forwarded, to which address or socket of the host, by\n"
 	"which rule (counted from 0; \"builtin\": not of the file) and which way.\n"
+	"The way is auto by default if the file names a namespace and no tunnel.\n"
 	"\n"
 	"  --config FILE      netfwd.yaml(5); without, the built-in rules\n"
 	"  --ssh-port N       the port of SSH on the host, in place of ssh.localPort\n"

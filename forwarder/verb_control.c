@@ -66,6 +66,16 @@ const char verb_reload_help[] =
 	"Example:\n"
 	"  netfwd reload\n";
 
+const char verb_ip_help[] =
+	"Usage: netfwd ip [OPTION]... [GUEST]\n"
+	"\n"
+	"The addresses of the guests of a netfwd --shared: a line for each guest, its name\n"
+	"first, or of one guest, named by its name or MAC address, an address a line.\n"
+	"\n" SOCKET_HELP "\n"
+	"Examples:\n"
+	"  netfwd ip\n"
+	"  ssh \"$(netfwd ip web | head -n 1)\"\n";
+
 enum verb_option {
 	VERB_SOCKET = 256, /* above every short option */
 	VERB_JSON,
@@ -100,10 +110,13 @@ static int take_option(struct arguments *a, int option)
 	}
 }
 
+enum argument { NO_ARGUMENT, MAY_HAVE_ARGUMENT, MUST_HAVE_ARGUMENT };
+
 /* A verb with or without an argument, and its options. Logs what is wrong. */
-static int parse(int argc, char *argv[], const struct option options[], bool has_argument,
+static int parse(int argc, char *argv[], const struct option options[], enum argument argument,
 		 struct arguments *out)
 {
+	int most = argument != NO_ARGUMENT;
 	bool has_follow = strcmp(argv[0], "events") == 0;
 	int option;
 
@@ -117,15 +130,15 @@ static int parse(int argc, char *argv[], const struct option options[], bool has
 			return -1;
 		}
 	}
-	if (argc - optind == has_argument) {
-		out->rest = has_argument ? argv[optind] : NULL;
-		return 0;
+	out->rest = optind < argc ? argv[optind] : NULL;
+	if (argc - optind > most) {
+		log_error("unexpected argument \"%s\"; see netfwd %s --help", argv[optind + most],
+			  argv[0]);
+		return -1;
 	}
-	if (argc - optind > has_argument)
-		log_error("unexpected argument \"%s\"; see netfwd %s --help",
-			  argv[optind + has_argument], argv[0]);
-	else
-		log_error("the forward is missing; see netfwd %s --help", argv[0]);
+	if (out->rest || argument != MUST_HAVE_ARGUMENT)
+		return 0;
+	log_error("the forward is missing; see netfwd %s --help", argv[0]);
 	return -1;
 }
 
@@ -163,19 +176,30 @@ static void ignore_body(void *arg, const char *data, size_t len)
 
 /* ---- status ---- */
 
-static int print_status(const char *text, size_t len)
+/* NULL, logged. */
+static struct json *fetch_status(const char *socket)
 {
-	char error[JSON_ERROR_SIZE];
-	struct json *status = json_parse(text, len, error);
+	struct control_call call = {
+		.socket = socket, .method = "GET", .path = "/v1/status", .on_body = print_body
+	};
+	char error[JSON_ERROR_SIZE], *text = NULL;
+	struct json *status = NULL;
+	size_t len = 0;
 	int r;
 
-	if (!status) {
-		log_error("netfwd's answer is %s", error);
-		return EXIT_FAILURE;
+	call.arg = open_memstream(&text, &len);
+	if (!call.arg) {
+		log_error("out of memory");
+		return NULL;
 	}
-	r = status_text_print(status, stdout);
-	json_free(status);
-	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	r = perform(&call);
+	if (fclose(call.arg) == 0 && r == EXIT_SUCCESS) {
+		status = json_parse(text, len, error);
+		if (!status)
+			log_error("netfwd's answer is %s", error);
+	}
+	free(text);
+	return status;
 }
 
 int verb_status(int argc, char *argv[])
@@ -185,29 +209,85 @@ int verb_status(int argc, char *argv[])
 		SOCKET_OPTION,
 		END_OF_OPTIONS,
 	};
-	struct control_call call = { .method = "GET", .path = "/v1/status", .on_body = print_body };
+	struct control_call call = {
+		.method = "GET", .path = "/v1/status", .on_body = print_body, .arg = stdout
+	};
 	struct arguments a;
-	char *text = NULL;
-	size_t len = 0;
-	int status;
+	struct json *status;
+	int r;
 
-	if (parse(argc, argv, options, false, &a) < 0)
+	if (parse(argc, argv, options, NO_ARGUMENT, &a) < 0)
 		return EXIT_FAILURE;
 	call.socket = a.socket;
-	call.arg = a.as_json ? stdout : open_memstream(&text, &len);
-	if (!call.arg) {
-		log_error("out of memory");
-		return EXIT_FAILURE;
-	}
-	status = perform(&call);
 	if (a.as_json)
-		return status;
-	if (fclose(call.arg) != 0)
-		status = EXIT_FAILURE;
-	if (status == EXIT_SUCCESS)
-		status = print_status(text, len);
-	free(text);
-	return status;
+		return perform(&call);
+	status = fetch_status(a.socket);
+	if (!status)
+		return EXIT_FAILURE;
+	r = status_text_print(status, stdout);
+	json_free(status);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ---- ip ---- */
+
+static const char *text_of(const struct json *guest, const char *key)
+{
+	const char *text = json_as_string(json_member(guest, key));
+
+	return text ? text : "";
+}
+
+/* "a b" as two lines, or as what follows a name. */
+static int print_addresses(const char *name, const char *addresses)
+{
+	if (name)
+		return printf("%s %s\n", name, addresses);
+	for (; *addresses; addresses += strspn(addresses, " ")) {
+		int len = (int)strcspn(addresses, " ");
+
+		if (printf("%.*s\n", len, addresses) < 0)
+			return -1;
+		addresses += len;
+	}
+	return 0;
+}
+
+static int print_ip(const struct json *guests, const char *wanted)
+{
+	bool is_found = !wanted;
+
+	for (size_t i = 0; i < json_length(guests); i++) {
+		const struct json *guest = json_element(guests, i);
+		const char *name = text_of(guest, "name");
+
+		if (wanted && strcmp(wanted, name) != 0 &&
+		    strcmp(wanted, text_of(guest, "mac")) != 0)
+			continue;
+		is_found = true;
+		if (print_addresses(wanted ? NULL : name, text_of(guest, "addresses")) < 0)
+			return EXIT_FAILURE;
+	}
+	if (!is_found)
+		log_error("no guest \"%s\"; `netfwd ip` shows those there are", wanted);
+	return is_found ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int verb_ip(int argc, char *argv[])
+{
+	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
+	struct json *status;
+	struct arguments a;
+	int r;
+
+	if (parse(argc, argv, options, MAY_HAVE_ARGUMENT, &a) < 0)
+		return EXIT_FAILURE;
+	status = fetch_status(a.socket);
+	if (!status)
+		return EXIT_FAILURE;
+	r = print_ip(json_member(status, "guests"), a.rest);
+	json_free(status);
+	return r;
 }
 
 /* ---- expose, unexpose ---- */
@@ -285,7 +365,8 @@ int verb_expose(int argc, char *argv[])
 	};
 	struct arguments a;
 
-	return parse(argc, argv, options, true, &a) < 0 ? EXIT_FAILURE : send_forward("POST", &a);
+	return parse(argc, argv, options, MUST_HAVE_ARGUMENT, &a) < 0 ? EXIT_FAILURE :
+									send_forward("POST", &a);
 }
 
 int verb_unexpose(int argc, char *argv[])
@@ -293,7 +374,8 @@ int verb_unexpose(int argc, char *argv[])
 	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
 	struct arguments a;
 
-	return parse(argc, argv, options, true, &a) < 0 ? EXIT_FAILURE : send_forward("DELETE", &a);
+	return parse(argc, argv, options, MUST_HAVE_ARGUMENT, &a) < 0 ? EXIT_FAILURE :
+									send_forward("DELETE", &a);
 }
 
 /* ---- events, reload ---- */
@@ -308,7 +390,7 @@ int verb_events(int argc, char *argv[])
 	struct control_call call = { .method = "GET", .on_body = print_body, .arg = stdout };
 	struct arguments a;
 
-	if (parse(argc, argv, options, false, &a) < 0)
+	if (parse(argc, argv, options, NO_ARGUMENT, &a) < 0)
 		return EXIT_FAILURE;
 	call.socket = a.socket;
 	call.is_endless = a.is_following;
@@ -326,7 +408,7 @@ int verb_reload(int argc, char *argv[])
 	};
 	struct arguments a;
 
-	if (parse(argc, argv, options, false, &a) < 0)
+	if (parse(argc, argv, options, NO_ARGUMENT, &a) < 0)
 		return EXIT_FAILURE;
 	call.socket = a.socket;
 	return perform(&call);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/verb_agent.h"
 #include "forwarder/verb_config.h"
 #include "forwarder/verb_control.h"
 
@@ -19,6 +20,8 @@ static const struct verb verbs[] = {
 	  verb_events },
 	{ "reload", "have a running netfwd read its configuration again", verb_reload_help,
 	  verb_reload },
+	{ "agent", "how to bring the agent into the guest", verb_agent_help, verb_agent },
+	{ "ip", "the addresses of the guests of a shared network", verb_ip_help, verb_ip },
 	{ .name = NULL },
 };
 

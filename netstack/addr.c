@@ -166,6 +166,38 @@ bool mac_equal(const struct mac *a, const struct mac *b)
 	return memcmp(a->b, b->b, sizeof(a->b)) == 0;
 }
 
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int mac_parse(const char *text, struct mac *out)
+{
+	struct mac mac;
+
+	for (size_t i = 0; i < sizeof(mac.b); i++) {
+		int high = hex_value(text[0]), low = high < 0 ? -1 : hex_value(text[1]);
+
+		if (low < 0 || text[2] != (i < 5 ? ':' : '\0'))
+			return -EINVAL;
+		mac.b[i] = (uint8_t)(high << 4 | low);
+		text += 3;
+	}
+	*out = mac;
+	return 0;
+}
+
+const char *mac_format(const struct mac *m, char text[static MAC_TEXT_SIZE])
+{
+	(void)snprintf(text, MAC_TEXT_SIZE, "%02x:%02x:%02x:%02x:%02x:%02x", m->b[0], m->b[1],
+		       m->b[2], m->b[3], m->b[4], m->b[5]);
+	return text;
+}
+
 /* FNV-1a over a random start, finished by a multiply-xorshift: enough that a
  * guest that does not know the seed cannot aim at one bucket. */
 uint32_t hash_bytes(const void *data, unsigned int len)

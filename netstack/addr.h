@@ -65,6 +65,10 @@ static inline bool mac_is_group(const struct mac *m)
 	return m->b[0] & 1;
 }
 bool mac_equal(const struct mac *a, const struct mac *b);
+/* Text such as 52:54:00:12:34:56. Returns 0 or -EINVAL. */
+#define MAC_TEXT_SIZE 18
+int mac_parse(const char *text, struct mac *out);
+const char *mac_format(const struct mac *m, char text[static MAC_TEXT_SIZE]);
 
 /* A keyed hash for tables whose keys a guest chooses. Seeded once, randomly. */
 uint32_t hash_bytes(const void *data, unsigned int len);

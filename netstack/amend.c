@@ -8,13 +8,6 @@
 #include "netstack/checksum.h"
 #include "netstack/packet.h"
 
-/* BOOTP header (RFC 951) and the magic cookie before the options (RFC 2131) */
-#define DHCP_OPTIONS 240U
-#define DHCP_OPTION_PAD 0
-#define DHCP_OPTION_MTU 26
-#define DHCP_OPTION_END 255
-#define DHCP_OPTION_MTU_SIZE 4U
-
 #define RA_OPTIONS 16U
 #define RA_LIFETIME_S 1800U
 #define ND_OPTION_MTU 5
@@ -29,26 +22,6 @@ static void store_checksum(const struct packet *p, size_t offset)
 	sum = checksum_finish(checksum_add(
 		checksum_pseudo(&p->src.addr, &p->dst.addr, p->protocol, len), p->l4, len));
 	memcpy(p->l4 + offset, &sum, 2);
-}
-
-/* libslirp pads its options to a fixed size: there is room behind the end. */
-static void amend_dhcp(const struct packet *p, const struct amend_config *config)
-{
-	uint8_t *options = p->l4 + 8;
-	size_t len = get_be16(p->l4 + 4) - 8U, at = DHCP_OPTIONS;
-
-	while (at + 1 < len && options[at] != DHCP_OPTION_END) {
-		if (options[at] == DHCP_OPTION_MTU)
-			return;
-		at += options[at] == DHCP_OPTION_PAD ? 1U : 2U + options[at + 1];
-	}
-	if (at + DHCP_OPTION_MTU_SIZE + 1 > len || options[at] != DHCP_OPTION_END)
-		return;
-	options[at] = DHCP_OPTION_MTU;
-	options[at + 1] = 2;
-	put_be16(options + at + 2, config->mtu);
-	options[at + DHCP_OPTION_MTU_SIZE] = DHCP_OPTION_END;
-	store_checksum(p, 6);
 }
 
 static bool has_option(const struct packet *p, uint8_t type)
@@ -126,11 +99,8 @@ size_t amend_frame(uint8_t *bytes, size_t len, const struct amend_config *config
 	frame_add(&frame, bytes, len);
 	if (packet_parse(&frame, &p) != PACKET_OK)
 		return len;
-	if (p.kind == PACKET_UDP && p.is_v4 && p.src.port == 67 && p.dst.port == 68)
-		amend_dhcp(&p, config);
-	else if (p.kind == PACKET_ICMP && !p.is_v4 && p.l4[0] == 134 && p.ip_len >= 40 + RA_OPTIONS)
-		amend_ra(&p, config);
-	else
+	if (p.kind != PACKET_ICMP || p.is_v4 || p.l4[0] != 134 || p.ip_len < 40 + RA_OPTIONS)
 		return len;
+	amend_ra(&p, config);
 	return ETH_HEADER_SIZE + p.ip_len;
 }

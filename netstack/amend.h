@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What libslirp's packets leave out or get wrong:
- * - DHCP replies and router advertisements lack the MTU (RFC 2132 option 26,
- *   RFC 4861 section 4.6.4), and the latter the resolver when the host itself
- *   has none that speaks IPv6 (RFC 8106);
+ * - router advertisements lack the MTU (RFC 4861, section 4.6.4), and the
+ *   resolver when the host itself has none that speaks IPv6 (RFC 8106);
  * - an ICMP error about a port of the host's loopback comes from the loopback
  *   address, which no guest accepts: it comes from the gateway.
  * Pure. */

@@ -57,30 +57,107 @@ int dns_parse_query(const uint8_t *m, size_t len, struct dns_question *out)
 	return 0;
 }
 
-size_t dns_write_reply(const uint8_t *query, const struct dns_question *q, uint8_t rcode,
-		       const struct ipaddr *address, uint8_t *reply)
+/* Labels of 1 to 63 bytes, as parse_name() makes them. */
+static size_t write_name(uint8_t *at, const char *name)
 {
-	uint16_t flags = (uint16_t)(FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE | rcode |
+	size_t n = 0;
+
+	while (*name) {
+		size_t label = strcspn(name, ".");
+
+		at[n++] = (uint8_t)label;
+		memcpy(at + n, name, label);
+		n += label;
+		name += label;
+		name += *name == '.';
+	}
+	at[n++] = 0;
+	return n;
+}
+
+static size_t write_data(uint8_t *at, const struct dns_answer *answer)
+{
+	size_t size = ipaddr_is_v4(&answer->address) ? 4 : 16;
+
+	if (answer->has_name)
+		return write_name(at, answer->name);
+	memcpy(at, answer->address.b + 16 - size, size);
+	return size;
+}
+
+size_t dns_write_reply(const uint8_t *query, const struct dns_question *q,
+		       const struct dns_answer *answer, uint8_t reply[static DNS_REPLY_MAX])
+{
+	uint16_t flags = (uint16_t)(FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE | answer->rcode |
 				    (get_be16(query + 2) & FLAG_RECURSION_DESIRED));
 	uint8_t *at = reply + q->end;
-	uint16_t size;
+	size_t size;
 
-	if (rcode == DNS_RCODE_OK)
+	if (answer->rcode != DNS_RCODE_SERVFAIL)
 		flags |= FLAG_AUTHORITATIVE;
 	memcpy(reply, query, q->end);
 	put_be16(reply + 2, flags);
 	memset(reply + 6, 0, 6);
-	if (!address)
+	if (!answer->has_address && !answer->has_name)
 		return q->end;
 	put_be16(reply + 6, 1);
-	size = ipaddr_is_v4(address) ? 4 : 16;
 	put_be16(at, 0xc000 | DNS_HEADER_SIZE); /* the name of the question */
 	put_be16(at + 2, q->type);
 	put_be16(at + 4, CLASS_IN);
 	put_be32(at + 6, HOST_TTL_S);
-	put_be16(at + 10, size);
-	memcpy(at + 12, address->b + 16 - size, size);
+	size = write_data(at + 12, answer);
+	put_be16(at + 10, (uint16_t)size);
 	return q->end + 12 + size;
+}
+
+/* --- reverse names -------------------------------------------------------- */
+
+/* Four numbers, the last one first. */
+static bool parse_reverse4(const char *name, struct ipaddr *out)
+{
+	uint8_t bytes[4];
+
+	for (int i = 3; i >= 0; i--) {
+		unsigned int value = 0, n = 0;
+
+		for (; n < 3 && name[n] >= '0' && name[n] <= '9'; n++)
+			value = value * 10 + (unsigned int)(name[n] - '0');
+		if (n == 0 || value > 255 || name[n] != '.')
+			return false;
+		bytes[i] = (uint8_t)value;
+		name += n + 1;
+	}
+	*out = ipaddr_from_v4(bytes);
+	return strcmp(name, "in-addr.arpa") == 0;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* 32 hex digits, the last one first. */
+static bool parse_reverse6(const char *name, struct ipaddr *out)
+{
+	uint8_t bytes[16] = { 0 };
+
+	for (int i = 31; i >= 0; i--) {
+		int digit = hex_digit(name[0]);
+
+		if (digit < 0 || name[1] != '.')
+			return false;
+		bytes[i / 2] |= (uint8_t)(i % 2 ? digit : digit << 4);
+		name += 2;
+	}
+	*out = ipaddr_from_v6(bytes);
+	return strcmp(name, "ip6.arpa") == 0;
+}
+
+bool dns_parse_reverse(const char *name, struct ipaddr *out)
+{
+	return parse_reverse4(name, out) || parse_reverse6(name, out);
 }
 
 /* A line "nameserver ADDRESS"; what follows the address is ignored. */

@@ -149,43 +149,25 @@ static bool hand_on(struct dns_relay *r, const struct endpoint *guest,
 	return true;
 }
 
-static bool is_host_name(const char *name)
-{
-	return strcmp(name, "host.netfwd.internal") == 0 || strcmp(name, "host.lima.internal") == 0;
-}
-
-static void answer(struct dns_relay *r, const struct endpoint *guest, const struct endpoint *server,
-		   const uint8_t *message, const struct dns_question *q)
-{
-	uint8_t reply[DNS_HEADER_SIZE + DNS_NAME_SIZE + 8 + 28];
-	const struct ipaddr *address = NULL;
-	uint8_t rcode = DNS_RCODE_OK;
-	size_t len;
-
-	if (!is_host_name(q->name))
-		rcode = DNS_RCODE_SERVFAIL;
-	else if (q->type == DNS_TYPE_A)
-		address = &r->config.host4;
-	else if (q->type == DNS_TYPE_AAAA)
-		address = &r->config.host6;
-	len = dns_write_reply(message, q, rcode, address, reply);
-	r->config.reply(r->config.arg, server, guest, reply, len);
-}
-
 void dns_relay_query(struct dns_relay *r, const struct endpoint *guest,
 		     const struct endpoint *server, const uint8_t *message, size_t len)
 {
+	struct dns_answer answer = { .rcode = DNS_RCODE_OK };
+	uint8_t reply[DNS_REPLY_MAX];
 	struct dns_question q;
 
 	if (dns_parse_query(message, len, &q) < 0) {
 		r->counters.bad_queries++;
 		return;
 	}
-	if (!is_host_name(q.name) && hand_on(r, guest, server, message, len))
-		return;
-	if (!is_host_name(q.name))
+	if (!r->config.know(r->config.arg, &q, &answer)) {
+		if (hand_on(r, guest, server, message, len))
+			return;
 		r->counters.no_resolver++;
-	answer(r, guest, server, message, &q);
+		answer = (struct dns_answer){ .rcode = DNS_RCODE_SERVFAIL };
+	}
+	len = dns_write_reply(message, &q, &answer, reply);
+	r->config.reply(r->config.arg, server, guest, reply, len);
 }
 
 const struct dns_relay_counters *dns_relay_counters(const struct dns_relay *r)

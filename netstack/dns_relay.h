@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* The guests' resolver: answers for the host's own names (host.netfwd.internal,
- * host.lima.internal), hands every other query over UDP to the host's first
+/* The guests' resolver: answers what its owner knows (the host's own names, those
+ * of guests), hands every other query over UDP to the host's first
  * resolver, whole and unread, whatever its type. Over TCP, stack.c connects the
  * guest to that resolver directly. */
 #include <stdbool.h>
@@ -10,12 +10,15 @@
 
 #include "netstack/addr.h"
 
+struct dns_answer;
+struct dns_question;
 struct dns_relay;
 struct loop;
 
 struct dns_relay_config {
-	struct ipaddr host4, host6; /* what the host's names stand for */
-	const char *resolv_conf;    /* path; read again at each query */
+	const char *resolv_conf; /* path; read again at each query */
+	/* Fills in the answer if the question is ours to answer. */
+	bool (*know)(void *arg, const struct dns_question *question, struct dns_answer *answer);
 	/* A reply for a guest, to be sent from the resolver's address `server`. */
 	void (*reply)(void *arg, const struct endpoint *server, const struct endpoint *guest,
 		      const void *message, size_t len);

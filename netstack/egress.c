@@ -46,7 +46,7 @@ struct mac egress_mac(const struct egress *e, bool v4)
 
 /* --- finding MAC addresses ----------------------------------------------- */
 
-static void ask_arp(struct egress *e, const struct ipaddr *ip)
+static void ask_arp(struct egress *e, const struct ipaddr *sender, const struct ipaddr *ip)
 {
 	static const struct mac broadcast = { { 255, 255, 255, 255, 255, 255 } };
 	struct mac mac = egress_mac(e, true);
@@ -61,7 +61,7 @@ static void ask_arp(struct egress *e, const struct ipaddr *ip)
 	arp[5] = 4;
 	put_be16(arp + 6, 1); /* request */
 	memcpy(arp + 8, mac.b, 6);
-	memcpy(arp + 14, ipaddr_v4_bytes(&e->config.gateway4), 4);
+	memcpy(arp + 14, ipaddr_v4_bytes(sender), 4);
 	memcpy(arp + 24, ipaddr_v4_bytes(ip), 4);
 	frame_init(&frame);
 	frame_add(&frame, packet, sizeof(packet));
@@ -104,9 +104,17 @@ static void ask_nd(struct egress *e, const struct ipaddr *ip)
 static void ask(struct egress *e, const struct ipaddr *ip)
 {
 	if (ipaddr_is_v4(ip))
-		ask_arp(e, ip);
+		ask_arp(e, &e->config.gateway4, ip);
 	else
 		ask_nd(e, ip);
+	segment_flush(e->segment);
+}
+
+void egress_probe(struct egress *e, const struct ipaddr *ip)
+{
+	static const struct ipaddr nobody = IPADDR_V4(0, 0, 0, 0);
+
+	ask_arp(e, &nobody, ip);
 	segment_flush(e->segment);
 }
 
@@ -303,6 +311,19 @@ static int send_udp_message(struct egress *e, struct message *m)
 	return send_to_mac(e, m->mac, &frame, v4);
 }
 
+static int send_udp(struct egress *e, const struct mac *mac, const struct endpoint *from,
+		    const struct endpoint *to, struct message *m)
+{
+	uint8_t *udp = m->iov[0].iov_base;
+
+	m->mac = mac;
+	m->mtu = segment_caps(e->segment, mac).mtu;
+	put_be16(udp, from->port);
+	put_be16(udp + 2, to->port);
+	put_be16(udp + 4, (uint16_t)m->len);
+	return count_drop(e, send_udp_message(e, m));
+}
+
 int egress_send_udp(struct egress *e, const struct endpoint *from, const struct endpoint *to,
 		    const struct iovec *iov, int n)
 {
@@ -314,6 +335,7 @@ int egress_send_udp(struct egress *e, const struct endpoint *from, const struct 
 		.n = 1 + n,
 		.len = UDP_SIZE,
 	};
+	const struct mac *mac;
 
 	assert(n <= EGRESS_MAX_PIECES);
 	for (int i = 0; i < n; i++) {
@@ -322,16 +344,27 @@ int egress_send_udp(struct egress *e, const struct endpoint *from, const struct 
 	}
 	if (m.len > 65535U - (ipaddr_is_v4(&from->addr) ? IP4_SIZE : 0))
 		return -EMSGSIZE;
-	m.mac = resolve(e, &to->addr);
-	if (!m.mac) {
+	mac = resolve(e, &to->addr);
+	if (!mac) {
 		e->counters.unresolved++;
 		return -EAGAIN;
 	}
-	m.mtu = segment_caps(e->segment, m.mac).mtu;
-	put_be16(udp, from->port);
-	put_be16(udp + 2, to->port);
-	put_be16(udp + 4, (uint16_t)m.len);
-	return count_drop(e, send_udp_message(e, &m));
+	return send_udp(e, mac, from, to, &m);
+}
+
+int egress_send_udp_to(struct egress *e, const struct mac *mac, const struct endpoint *from,
+		       const struct endpoint *to, const struct iovec *iov)
+{
+	uint8_t udp[UDP_SIZE] = { 0 };
+	struct iovec pieces[2] = { { udp, sizeof(udp) }, *iov };
+	struct message m = {
+		.ip = { .src = &from->addr, .dst = &to->addr, .protocol = IP_PROTO_UDP },
+		.iov = pieces,
+		.n = 2,
+		.len = UDP_SIZE + iov->iov_len,
+	};
+
+	return send_udp(e, mac, from, to, &m);
 }
 
 int egress_send_whole(struct egress *e, struct frame *frame)

@@ -52,6 +52,12 @@ int egress_send(struct egress *egress, const struct ipaddr *to, struct frame *fr
 #define EGRESS_MAX_PIECES 8
 int egress_send_udp(struct egress *egress, const struct endpoint *from, const struct endpoint *to,
 		    const struct iovec *iov, int n);
+/* The same to a MAC, for who has no address yet and so does not answer ARP. */
+int egress_send_udp_to(struct egress *egress, const struct mac *mac, const struct endpoint *from,
+		       const struct endpoint *to, const struct iovec *iov);
+/* Asks by ARP whether somebody has this address, without learning it for
+ * ourselves (RFC 5227, section 2.1.1). */
+void egress_probe(struct egress *egress, const struct ipaddr *ip);
 /* A whole IP packet behind an Ethernet header that may exceed the MTU: cut. */
 int egress_send_whole(struct egress *egress, struct frame *frame);
 const struct egress_counters *egress_counters(const struct egress *egress);

@@ -55,6 +55,9 @@ struct link_ops {
 	/* Frames sent since the last flush must be on their way. NULL if send()
 	 * does not batch. */
 	void (*flush)(struct link *link);
+	/* Somebody still has references on its frames: it must not be freed yet.
+	 * NULL for a link that is not transient. */
+	bool (*is_lending)(const struct link *link);
 	void (*free)(struct link *link);
 };
 
@@ -65,6 +68,8 @@ struct link {
 	const struct link_owner *owner;
 	void *owner_arg;
 	char name[64]; /* for logs: "stream:/run/…", "netns:c1" */
+	/* Of no more use once its guest has gone: its owner frees it then. */
+	bool is_transient;
 };
 
 /* Once, before anything else. */

@@ -425,10 +425,19 @@ static void stream_start(struct link *link)
 		on_announce_up(l);
 }
 
+static bool stream_is_lending(const struct link *link)
+{
+	const struct link_stream *l = container_of(link, const struct link_stream, link);
+	const struct buffer *current = l->rx.current;
+
+	return l->rx.pool.n_used > (current ? 1U : 0U) || (current && current->n_refs > 1);
+}
+
 static const struct link_ops stream_ops = {
 	.start = stream_start,
 	.send = stream_send,
 	.flush = stream_flush,
+	.is_lending = stream_is_lending,
 	.free = stream_free,
 };
 
@@ -505,6 +514,7 @@ int link_stream_from_fd(struct loop *loop, int fd, uint16_t mtu, struct link **o
 		return r;
 	}
 	(void)snprintf(l->link.name, sizeof(l->link.name), "stream:fd %d", fd);
+	l->link.is_transient = true;
 	r = take_guest(l, fd);
 	if (r < 0) {
 		stream_free(&l->link);

@@ -25,8 +25,8 @@
 struct link_tap {
 	struct link link;
 	int fd;
-	bool has_vnet;
-	bool is_waiting; /* the owner is to be told when it can send again */
+	size_t header_size; /* of the virtio-net header of each frame; 0: none */
+	bool is_waiting;    /* the owner is to be told when it can send again */
 	struct watch *watch;
 	struct timer *retry;
 	struct buffer_pool pool;
@@ -54,7 +54,7 @@ static void wait_for_memory(struct link_tap *t)
 /* One frame up; false when the batch is over. */
 static bool receive_one(struct link_tap *t)
 {
-	size_t header = t->has_vnet ? VNET_HEADER_SIZE : 0;
+	size_t header = t->header_size;
 	struct buffer *buffer = buffer_take(&t->pool);
 	struct frame frame;
 	ssize_t n;
@@ -69,7 +69,8 @@ static bool receive_one(struct link_tap *t)
 		int error = errno;
 
 		buffer_unref(buffer);
-		if (error != EAGAIN && error != EINTR)
+		/* an uplink that is set down may be set up again */
+		if (error != EAGAIN && error != EINTR && error != ENETDOWN)
 			gone(t, error);
 		return false;
 	}
@@ -140,9 +141,9 @@ static int link_tap_send(struct link *link, struct frame *frame)
 	struct iovec iov[FRAME_MAX_REFS + 1];
 	int n = 0;
 
-	if (t->has_vnet) {
+	if (t->header_size) {
 		frame_encode_vnet(frame, header);
-		iov[n++] = (struct iovec){ header, sizeof(header) };
+		iov[n++] = (struct iovec){ header, t->header_size };
 	}
 	for (int i = 0; i < frame->n_refs; i++)
 		iov[n++] = frame->refs[i];
@@ -181,52 +182,72 @@ static const struct link_ops link_tap_ops = {
 	.free = link_tap_free,
 };
 
-static void explain(const struct tap_config *config, int error, const char *step)
-{
-	const char *hint = "";
-
-	if (error == -EPERM || error == -EACCES)
-		hint = "; run as root, or name a process of your own user's container";
-	else if (error == -EEXIST)
-		hint = "; choose another name with --ifname";
-	else if (error == -ENOENT)
-		hint = "; `ip netns list` shows the names there are";
-	log_error("namespace %s, interface %s: could not %s: %s%s", config->netns, config->ifname,
-		  step, strerror(-error), hint);
-}
-
-int link_tap_new(struct loop *loop, const struct tap_config *config, struct link **out)
+int link_tap_from_fd(struct loop *loop, const struct tap_fd *tap, struct link **out)
 {
 	struct link_tap *t = calloc(1, sizeof(*t));
-	char step[NETNS_STEP_SIZE] = "start";
-	struct netns_tap tap = { .fd = -1 };
 	int r = -ENOMEM;
 
 	if (t)
-		r = netns_open_tap(config, &tap, step);
-	if (r == 0)
 		r = timer_new(loop, on_retry, t, &t->retry);
 	if (r == 0)
-		r = watch_new(loop, tap.fd, on_event, t, &t->watch);
+		r = watch_new(loop, tap->fd, on_event, t, &t->watch);
 	if (r < 0) {
-		explain(config, r, step);
-		if (tap.fd >= 0)
-			close(tap.fd);
+		close(tap->fd);
 		if (t)
 			timer_free(t->retry);
 		free(t);
 		return r;
 	}
-	if (!tap.has_ipv6)
-		log_info("namespace %s has IPv6 switched off", config->netns);
-	t->fd = tap.fd;
-	t->has_vnet = tap.has_vnet;
+	t->fd = tap->fd;
+	t->header_size = tap->header_size;
 	t->link.ops = &link_tap_ops;
-	t->link.caps = (struct link_caps){
-		.mtu = config->mtu, .csum = tap.has_vnet, .tso = tap.has_vnet, .lossless = true
-	};
-	(void)snprintf(t->link.name, sizeof(t->link.name), "netns:%s", config->netns);
+	t->link.caps = (struct link_caps){ .mtu = tap->mtu,
+					   .csum = tap->header_size > 0,
+					   .tso = tap->header_size > 0,
+					   .lossless = true };
+	(void)snprintf(t->link.name, sizeof(t->link.name), "%s", tap->name);
 	buffer_pool_init(&t->pool, VNET_HEADER_SIZE + FRAME_MAX_SIZE, RX_BUFFERS);
 	*out = &t->link;
 	return 0;
+}
+
+static const char *hint_of(const struct tap_config *config, int error)
+{
+	switch (error) {
+	case -EPERM:
+	case -EACCES:
+		return config->netns ?
+			       "; run as root, or name a process of your own user's container" :
+			       "; root makes it once: ip tuntap add NAME mode tap user USER";
+	case -EEXIST:
+		return "; choose another name with --ifname";
+	case -EBUSY:
+		return "; another program has it";
+	case -ENOENT:
+		return config->netns ? "; `ip netns list` shows the names there are" : "";
+	default:
+		return "";
+	}
+}
+
+int link_tap_new(struct loop *loop, const struct tap_config *config, struct link **out)
+{
+	char step[NETNS_STEP_SIZE] = "start", name[64];
+	struct netns_tap tap = { .fd = -1 };
+	struct tap_fd from = { .name = name, .mtu = config->mtu };
+	int r = netns_open_tap(config, &tap, step);
+
+	(void)snprintf(name, sizeof(name), "%s:%s", config->netns ? "netns" : "host",
+		       config->netns ? config->netns : config->ifname);
+	if (r == 0) {
+		from.fd = tap.fd;
+		from.header_size = tap.has_vnet ? VNET_HEADER_SIZE : 0;
+		r = link_tap_from_fd(loop, &from, out);
+	}
+	if (r < 0)
+		log_error("%s, interface %s: could not %s: %s%s", config->netns ? name : "the host",
+			  config->ifname, step, strerror(-r), hint_of(config, r));
+	else if (!tap.has_ipv6)
+		log_info("%s has IPv6 switched off", name);
+	return r;
 }

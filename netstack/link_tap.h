@@ -14,3 +14,15 @@ struct loop;
  * owning user namespace is tried (a rootless container's). -errno with one log line that says which
  * step failed and what to do. The interface goes away with link_free(). */
 int link_tap_new(struct loop *loop, const struct tap_config *config, struct link **out);
+
+/* A descriptor that carries one frame with each read and write. */
+struct tap_fd {
+	int fd;		    /* non-blocking */
+	size_t header_size; /* of a virtio-net header in front of each: 12; 10, of the
+			     * old form; 0: none */
+	uint16_t mtu;
+	const char *name; /* of the link */
+};
+
+/* Takes the descriptor, and closes it on error. */
+int link_tap_from_fd(struct loop *loop, const struct tap_fd *tap, struct link **out);

@@ -47,17 +47,19 @@ static bool use_offload(int fd)
 	       ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN) == 0;
 }
 
-static int create(const char *ifname, bool with_vnet)
+static int create(const struct tap_config *c, bool with_vnet)
 {
-	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL |
+	struct ifreq ifr = { .ifr_flags = (short)(IFF_TAP | IFF_NO_PI |
+						  (c->may_exist ? 0 : IFF_TUN_EXCL) |
 						  (with_vnet ? IFF_VNET_HDR : 0)) };
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	memcpy(ifr.ifr_name, ifname, strlen(ifname));
+	memcpy(ifr.ifr_name, c->ifname, strlen(c->ifname));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0 || (with_vnet && !use_offload(fd))) {
-		int r = errno == EBUSY ? -EEXIST : -errno; /* by IFF_TUN_EXCL */
+		/* by IFF_TUN_EXCL; without it, somebody has it open */
+		int r = errno == EBUSY && !c->may_exist ? -EEXIST : -errno;
 
 		close(fd);
 		return r;
@@ -74,23 +76,30 @@ static bool is_ifname(const char *name)
 	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static int create_tap(const char *ifname, struct report *r)
+static int create_tap(const struct tap_config *c, struct report *r)
 {
 	int fd;
 
-	if (!is_ifname(ifname))
+	if (!is_ifname(c->ifname))
 		return failed(r, -EINVAL, "name the interface");
 	r->has_vnet = true;
-	fd = create(ifname, true);
+	fd = create(c, true);
 	if (fd == -EINVAL || fd == -ENOTTY) { /* a kernel without the offloads */
 		r->has_vnet = false;
-		fd = create(ifname, false);
+		fd = create(c, false);
 	}
 	if (fd < 0)
 		return failed(r, fd,
 			      fd == -ENOENT ? "open /dev/net/tun (modprobe tun?)" :
 					      "create the interface");
 	return fd;
+}
+
+static bool is_any_mac(const struct mac *mac)
+{
+	static const struct mac any;
+
+	return mac_equal(mac, &any);
 }
 
 /* IPv6 may be switched off in the namespace; IPv4 works without it. */
@@ -102,11 +111,26 @@ static int configure_v6(int sock, unsigned int index, const struct tap_config *c
 		return 0;
 	if (e < 0)
 		return failed(r, e, "set the IPv6 address");
-	e = rtnetlink_add_default_route(sock, index, &c->gateway6);
+	if (!ipaddr_is_any(&c->gateway6))
+		e = rtnetlink_add_default_route(sock, index, &c->gateway6);
 	if (e < 0)
 		return failed(r, e, "set the IPv6 default route");
 	r->has_ipv6 = true;
 	return 0;
+}
+
+/* Of the host: it has routers of its own. Without the file there is no IPv6. */
+static void ignore_routers(const char *ifname)
+{
+	char path[sizeof("/proc/sys/net/ipv6/conf//accept_ra") + IFNAMSIZ];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", ifname);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)!write(fd, "0", 1); /* and if not: no advertisement is sent there */
+	close(fd);
 }
 
 static int configure(const struct tap_config *c, struct report *r)
@@ -116,9 +140,14 @@ static int configure(const struct tap_config *c, struct report *r)
 
 	if (sock < 0)
 		return failed(r, sock, "open rtnetlink");
-	e = rtnetlink_set_up(sock, if_nametoindex("lo"));
+	if (!c->netns)
+		ignore_routers(c->ifname);
+	e = c->netns ? rtnetlink_set_up(sock, if_nametoindex("lo")) : 0;
 	if (e < 0)
 		return failed(r, e, "set lo up");
+	e = is_any_mac(&c->mac) ? 0 : rtnetlink_set_mac(sock, index, &c->mac);
+	if (e < 0)
+		return failed(r, e, "set the MAC address");
 	e = rtnetlink_set_mtu(sock, index, c->mtu, TX_QUEUE_LEN);
 	if (e < 0)
 		return failed(r, e, "set the MTU");
@@ -128,7 +157,8 @@ static int configure(const struct tap_config *c, struct report *r)
 	e = rtnetlink_set_up(sock, index);
 	if (e < 0)
 		return failed(r, e, "set the interface up");
-	e = rtnetlink_add_default_route(sock, index, &c->gateway4);
+	if (!ipaddr_is_any(&c->gateway4))
+		e = rtnetlink_add_default_route(sock, index, &c->gateway4);
 	if (e < 0)
 		return failed(r, e, "set the IPv4 default route");
 	return configure_v6(sock, index, c, r);
@@ -160,9 +190,12 @@ static int send_report(int sock, const struct report *r, int fd)
 static int make_tap(const void *arg, struct report *r)
 {
 	const struct tap_config *config = arg;
-	int fd = create_tap(config->ifname, r);
+	bool is_there = config->may_exist && if_nametoindex(config->ifname) > 0;
+	int fd = create_tap(config, r);
 
-	if (fd >= 0)
+	if (fd >= 0 && is_there)
+		r->has_ipv6 = true; /* as whoever made it thought right */
+	else if (fd >= 0)
 		(void)configure(config, r);
 	return fd;
 }
@@ -197,12 +230,16 @@ static int make_diag(const void *arg, struct report *r)
 
 	if (fd < 0)
 		return failed(r, -errno, "open sock_diag");
-	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return failed(r, -errno, "subscribe to sock_diag");
-	e = read_ephemeral_range(r);
-	if (e < 0)
-		return failed(r, e, "read ip_local_port_range");
-	return fd;
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		e = failed(r, -errno, "subscribe to sock_diag");
+	} else {
+		e = read_ephemeral_range(r);
+		if (e == 0)
+			return fd;
+		(void)failed(r, e, "read ip_local_port_range");
+	}
+	close(fd);
+	return e;
 }
 
 /* Makes a descriptor, or calls failed(). */
@@ -219,7 +256,7 @@ static int run_child(int sock, const struct job *job)
 	struct report r = { 0 };
 	int fd = -1;
 
-	r.error = netns_enter(job->netns, r.step);
+	r.error = job->netns ? netns_enter(job->netns, r.step) : 0;
 	if (r.error == 0)
 		fd = job->make(job->arg, &r);
 	return send_report(sock, &r, fd);
@@ -292,7 +329,10 @@ int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
 	const struct job job = { netns, make_diag, &groups };
 	struct report r = { 0 };
 
-	(void)run_job(&job, &r, &out->fd);
+	if (netns)
+		(void)run_job(&job, &r, &out->fd);
+	else
+		out->fd = make_diag(&groups, &r);
 	memcpy(step, r.step, NETNS_STEP_SIZE);
 	out->ephemeral_first = r.ephemeral_first;
 	out->ephemeral_last = r.ephemeral_last;

@@ -10,10 +10,12 @@
 #include "netstack/netns_enter.h"
 
 struct tap_config {
-	const char *netns;  /* a name of /run/netns, a path, or a process id */
-	const char *ifname; /* created inside; -EEXIST if it is there already */
+	const char *netns;  /* a name of /run/netns, a path, or a process id; NULL: our own */
+	const char *ifname; /* created inside; -EEXIST if it is there already, unless */
+	bool may_exist;	    /* it may: it is used as it is then, and stays */
 	uint16_t mtu;
-	struct ipaddr addr4, gateway4;
+	struct mac mac;		       /* all zero: the kernel's choice */
+	struct ipaddr addr4, gateway4; /* a gateway of ::, here and below: no route */
 	unsigned int prefix4_bits;
 	struct ipaddr addr6, gateway6;
 	unsigned int prefix6_bits;
@@ -36,6 +38,7 @@ struct netns_diag {
 	uint16_t ephemeral_first, ephemeral_last; /* ip_local_port_range */
 };
 
-/* With `groups` (bits 1 << (SKNLGRP_... - 1)) bound to them. Errors as above. */
+/* With `groups` (bits 1 << (SKNLGRP_... - 1)) bound to them. Errors as above.
+ * netns NULL: our own. */
 int netns_open_diag(const char *netns, uint32_t groups, struct netns_diag *out,
 		    char step[static NETNS_STEP_SIZE]);

@@ -104,6 +104,7 @@ static enum packet_error parse_transport(struct packet *p, size_t headers, size_
 		p->kind = PACKET_ICMP;
 		return PACKET_OK;
 	default:
+		p->kind = PACKET_OTHER;
 		return PACKET_OTHER_PROTOCOL;
 	}
 	p->src.port = get_be16(h);
@@ -133,10 +134,10 @@ static enum packet_error finish_ip(struct frame *frame, struct packet *p)
 
 	trim(frame, ETH_HEADER_SIZE + p->ip_len);
 	p->l4 = p->ip + p->ip_header_size;
+	p->l4_contiguous = frame->refs[0].iov_len - header_end;
 	if (p->kind == PACKET_FRAGMENT)
 		return PACKET_OK;
-	return parse_transport(p, frame->refs[0].iov_len - header_end,
-			       p->ip_len - p->ip_header_size);
+	return parse_transport(p, p->l4_contiguous, p->ip_len - p->ip_header_size);
 }
 
 static enum packet_error parse_ip4(struct frame *frame, struct packet *p)

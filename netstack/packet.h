@@ -16,6 +16,7 @@ enum packet_kind {
 	PACKET_UDP,
 	PACKET_ICMP,	 /* ICMP or ICMPv6 */
 	PACKET_FRAGMENT, /* a piece of an IP packet; ports are not known */
+	PACKET_OTHER,	 /* another protocol over IP: comes with PACKET_OTHER_PROTOCOL */
 };
 
 /* Why a frame was refused; also the name of the counter. */
@@ -38,6 +39,7 @@ enum packet_error {
 };
 
 #define IP_PROTO_ICMP 1
+#define IP_PROTO_IGMP 2
 #define IP_PROTO_TCP 6
 #define IP_PROTO_UDP 17
 #define IP_PROTO_FRAGMENT 44
@@ -61,6 +63,7 @@ struct packet {
 	uint8_t protocol;	  /* IP_PROTO_*, of the transport header */
 	uint16_t ip_header_size;  /* with options or extension headers */
 	uint32_t ip_len;	  /* whole IP packet; the frame is trimmed to it */
+	size_t l4_contiguous;	  /* bytes from l4 on that are in refs[0] */
 	struct endpoint src, dst; /* ports for TCP and UDP */
 	uint8_t tcp_flags;
 	uint16_t l4_header_size;

@@ -97,6 +97,16 @@ int rtnetlink_set_mtu(int sock, unsigned int ifindex, uint32_t mtu, uint32_t tx_
 	return ask(sock, &r);
 }
 
+int rtnetlink_set_mac(int sock, unsigned int ifindex, const struct mac *mac)
+{
+	struct request r;
+	struct ifinfomsg *m = start(&r, RTM_NEWLINK, 0, sizeof(*m));
+
+	m->ifi_index = (int)ifindex;
+	add(&r, IFLA_ADDRESS, mac->b, sizeof(mac->b));
+	return ask(sock, &r);
+}
+
 int rtnetlink_add_address(int sock, unsigned int ifindex, const struct ipaddr *addr,
 			  unsigned int prefix_bits)
 {

@@ -10,6 +10,7 @@
 int rtnetlink_open(void);
 int rtnetlink_set_up(int sock, unsigned int ifindex);
 int rtnetlink_set_mtu(int sock, unsigned int ifindex, uint32_t mtu, uint32_t tx_queue_len);
+int rtnetlink_set_mac(int sock, unsigned int ifindex, const struct mac *mac);
 /* IPv6 addresses are usable at once, without duplicate address detection. */
 int rtnetlink_add_address(int sock, unsigned int ifindex, const struct ipaddr *addr,
 			  unsigned int prefix_bits);

@@ -21,7 +21,6 @@
 #define SLIRP_MTU 65521U
 #define MAX_CLOCK_LAG_MS 1000U
 #define EXPIRY_CHECK_MS 10000U
-#define BOOTP_MIN 240U /* up to the options; what its parser expects */
 
 struct polled {
 	struct watch *watch; /* NULL: nothing polled on this descriptor */
@@ -305,8 +304,8 @@ static bool is_in_the_world(const struct slirp_gateway *g, const struct ipaddr *
 	       !ipaddr_in_prefix(a, &g->config.prefix6, 64);
 }
 
-/* What libslirp takes for its DHCP server; the same ports elsewhere are just
- * ports. */
+/* What libslirp takes for its DHCP server, which we do not use; the same ports
+ * elsewhere are just ports. */
 static bool is_dhcp(const struct slirp_gateway *g, const struct endpoint *dst)
 {
 	static const struct ipaddr broadcast = IPADDR_V4(255, 255, 255, 255);
@@ -328,7 +327,7 @@ static bool may_pass_udp(const struct slirp_gateway *g, const struct packet *p)
 	size_t payload = get_be16(p->l4 + 4) - 8U;
 
 	if (is_dhcp(g, &p->dst))
-		return payload >= BOOTP_MIN;
+		return false;
 	if (is_dhcp6(g, &p->dst))
 		return payload >= 4;
 	if (p->dst.port == 69) /* TFTP */
@@ -457,7 +456,6 @@ static void fill_config(SlirpConfig *c, const struct stack_config *config)
 	c->vnetwork = to_in_addr(&config->network4);
 	c->vnetmask.s_addr = htonl(~0U << (32 - config->prefix4_bits));
 	c->vhost = to_in_addr(&config->gateway4);
-	c->vdhcp_start = to_in_addr(&config->guest4);
 	c->vnameserver = to_in_addr(&config->dns4);
 	c->in6_enabled = true;
 	c->vprefix_addr6 = to_in6_addr(&config->prefix6);

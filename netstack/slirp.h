@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* libslirp as the guests' default gateway, for what it is good at: ARP and
- * neighbour discovery, DHCP, router advertisements, ICMP echo, UDP to the
+ * neighbour discovery, DHCPv6, router advertisements, ICMP echo, UDP to the
  * world. TCP never reaches it, and neither does a frame that was not checked:
  * slirp_gateway_input() takes checked packets only, and refuses the kinds
  * whose code in libslirp has had vulnerabilities (vendor/README.md). */

@@ -5,9 +5,9 @@
  *
  *   TCP   a first SYN to outbound.c, which lets the host connect; the rest to
  *         lwIP (lwip/engine.c)
- *   UDP   to our resolver (dns_relay.c), to a flow of a forward (udp.c), or out
- *         into the world (slirp.c)
- *   ARP, neighbour discovery, DHCP, ping: slirp.c */
+ *   UDP   to our resolver (dns_relay.c), to our DHCP server (guests.c), to a flow
+ *         of a forward (udp.c), or out into the world (slirp.c)
+ *   ARP, neighbour discovery, ping: slirp.c */
 #include "netstack/stack.h"
 
 #include <errno.h>
@@ -18,8 +18,11 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/capture.h"
+#include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
 #include "netstack/egress.h"
+#include "netstack/guard.h"
+#include "netstack/guests.h"
 #include "netstack/link.h"
 #include "netstack/lwip/engine.h"
 #include "netstack/outbound.h"
@@ -27,31 +30,16 @@
 #include "netstack/reassembly.h"
 #include "netstack/segment.h"
 #include "netstack/slirp.h"
+#include "netstack/stack_parts.h"
 #include "netstack/stream.h"
 #include "netstack/udp.h"
 
 #define DNS_PORT 53
 #define DNS_MAX_QUERY 4096U
+#define DHCP_MAX_MESSAGE 1472U /* of one packet at the usual MTU */
 #define MIN_MTU 576U
 #define MAX_MTU 65520U
-
-struct stack {
-	struct loop *loop;
-	struct stack_config config;
-	struct segment *segment;
-	struct egress *egress;
-	struct engine *engine;
-	struct outbound *outbound;
-	struct udp_table *udp;
-	struct dns_relay *dns;
-	struct slirp_gateway *slirp;
-	struct reassembly reassembly;
-	struct loop_hook flush;		   /* the last hook: what a round sent goes out */
-	uint64_t refused[PACKET_N_ERRORS]; /* by enum packet_error */
-	uint64_t other_mac;		   /* not for the host */
-	uint64_t foreign_source;	   /* an address that is no guest's */
-	uint64_t bad_destination;	   /* an address that is no host's */
-};
+#define LEASE_S 3600U
 
 /* --- who may speak, and to whom ------------------------------------------ */
 
@@ -74,6 +62,14 @@ static bool is_guest_address(const struct stack *s, const struct ipaddr *a)
 	return ipaddr_in_prefix(a, &s->config.prefix6, 64) || ipaddr_is_link_local(a);
 }
 
+static bool is_dhcp(const struct stack *s, const struct packet *p)
+{
+	static const struct ipaddr broadcast = IPADDR_V4(255, 255, 255, 255);
+
+	return p->dst.port == DHCP_SERVER_PORT && (ipaddr_equal(&p->dst.addr, &broadcast) ||
+						   ipaddr_equal(&p->dst.addr, &s->config.gateway4));
+}
+
 /* DHCP and duplicate address detection come from nobody yet. */
 static bool may_be_anonymous(const struct packet *p)
 {
@@ -83,8 +79,9 @@ static bool may_be_anonymous(const struct packet *p)
 
 /* libslirp's scheme, and egress_mac()'s: 52:55 and an IPv4 address, 52:56 and
  * the end of an IPv6 address. */
-static bool is_host_mac(const struct mac *m)
+static bool is_host_mac(void *arg, const struct mac *m)
 {
+	(void)arg;
 	return m->b[0] == 0x52 && (m->b[1] == 0x55 || m->b[1] == 0x56);
 }
 
@@ -136,6 +133,18 @@ static void receive_query(struct stack *s, const struct frame *frame, const stru
 	}
 }
 
+static void receive_dhcp(struct stack *s, const struct frame *frame, const struct packet *p)
+{
+	uint8_t message[DHCP_MAX_MESSAGE];
+	size_t offset = (size_t)(p->l4 + 8 - (uint8_t *)frame->refs[0].iov_base);
+	size_t len = get_be16(p->l4 + 4) - 8U;
+
+	if (len <= sizeof(message)) {
+		frame_copy(frame, offset, message, len);
+		guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+	}
+}
+
 static void receive_packet(struct stack *s, struct frame *frame, const struct packet *p)
 {
 	switch (p->kind) {
@@ -147,6 +156,10 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			receive_query(s, frame, p);
 			return;
 		}
+		if (is_dhcp(s, p)) {
+			receive_dhcp(s, frame, p);
+			return;
+		}
 		if (is_gateway(s, &p->dst.addr) && udp_table_receive(s->udp, frame, p))
 			return;
 		break;
@@ -155,7 +168,9 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			return;
 		break;
 	case PACKET_ARP:
+		guests_saw(s->guests, &p->src.addr, &p->mac_src);
 		break;
+	case PACKET_OTHER:    /* has not come so far */
 	case PACKET_FRAGMENT: /* inside a reassembled packet */
 		s->refused[PACKET_BAD_FRAGMENT]++;
 		return;
@@ -189,7 +204,7 @@ static void on_receive(void *arg, struct frame *frame)
 	struct frame whole;
 	struct packet p;
 
-	if (!mac_is_group(frame->refs[0].iov_base) && !is_host_mac(frame->refs[0].iov_base)) {
+	if (!mac_is_group(frame->refs[0].iov_base) && !is_host_mac(s, frame->refs[0].iov_base)) {
 		s->other_mac++;
 		return;
 	}
@@ -229,6 +244,7 @@ static const struct segment_host segment_host = {
 	.receive = on_receive,
 	.batch_done = on_batch_done,
 	.writable = on_writable,
+	.owns = is_host_mac,
 };
 
 /* --- packets for guests -------------------------------------------------- */
@@ -287,6 +303,13 @@ static void on_slirp_output(void *arg, struct frame *frame)
 	(void)egress_send_whole(s->egress, frame); /* counted there */
 }
 
+static bool on_dns_question(void *arg, const struct dns_question *q, struct dns_answer *answer)
+{
+	struct stack *s = arg;
+
+	return guests_know(s->guests, q, answer);
+}
+
 static void on_dns_reply(void *arg, const struct endpoint *server, const struct endpoint *guest,
 			 const void *message, size_t len)
 {
@@ -300,7 +323,49 @@ static void on_dns_reply(void *arg, const struct endpoint *server, const struct 
 
 int stack_attach(struct stack *s, struct link *link)
 {
-	return segment_add(s->segment, link);
+	return segment_add(s->segment, link, SEGMENT_GUEST);
+}
+
+int stack_attach_host(struct stack *s, struct link *link)
+{
+	return segment_add(s->segment, link, SEGMENT_HOST);
+}
+
+int stack_attach_uplink(struct stack *s, struct link *link)
+{
+	return segment_add(s->segment, link, SEGMENT_UPLINK);
+}
+
+int stack_assign(struct stack *s, const struct mac *mac, const char *name, struct ipaddr *addr4,
+		 struct ipaddr *addr6)
+{
+	int r = guests_assign(s->guests, mac, name, addr4);
+
+	if (r < 0)
+		return r;
+	*addr6 = s->config.prefix6;
+	memcpy(addr6->b + 12, ipaddr_v4_bytes(addr4), 4);
+	return 0;
+}
+
+struct guest_visit {
+	const struct stack *stack;
+	stack_guest_fn *fn;
+	void *arg;
+};
+
+static void visit_guest(void *arg, const struct guest_entry *entry)
+{
+	const struct guest_visit *visit = arg;
+
+	visit->fn(visit->arg, entry, segment_find(visit->stack->segment, &entry->mac));
+}
+
+void stack_guests(const struct stack *s, stack_guest_fn *fn, void *arg)
+{
+	struct guest_visit visit = { s, fn, arg };
+
+	guests_for_each(s->guests, visit_guest, &visit);
 }
 
 int stack_capture(struct stack *s, const char *path)
@@ -328,83 +393,15 @@ int stack_udp_open(struct stack *s, const struct endpoint *guest,
 	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
-static void add_traffic(void *arg, const struct link *link)
-{
-	struct stack_traffic *t = arg;
-
-	t->to_guest_bytes += link->counters.tx_bytes;
-	t->to_host_bytes += link->counters.rx_bytes;
-}
-
 struct stack_traffic stack_traffic(const struct stack *s)
 {
-	struct stack_traffic t = { .is_connected = segment_is_up(s->segment) };
+	const struct link_counters sum = segment_link_counters(s->segment);
 
-	segment_for_each(s->segment, add_traffic, &t);
-	return t;
-}
-
-struct counter_sink {
-	stack_counter_fn *fn;
-	void *arg;
-};
-
-static void count(const struct counter_sink *sink, const char *name, uint64_t value)
-{
-	if (value)
-		sink->fn(sink->arg, name, value);
-}
-
-static void count_link(void *arg, const struct link *link)
-{
-	const struct link_counters *c = &link->counters;
-	const struct counter_sink *sink = arg;
-
-	count(sink, "link.rx-frames", c->rx_frames);
-	count(sink, "link.rx-bytes", c->rx_bytes);
-	count(sink, "link.tx-frames", c->tx_frames);
-	count(sink, "link.tx-bytes", c->tx_bytes);
-	count(sink, "link.rx-runt", c->rx_runt);
-	count(sink, "link.rx-oversized", c->rx_oversized);
-	count(sink, "link.rx-bad-vnet", c->rx_bad_vnet);
-	count(sink, "link.rx-no-memory", c->rx_no_memory);
-	count(sink, "link.tx-blocked", c->tx_blocked);
-	count(sink, "link.tx-dropped", c->tx_dropped);
-}
-
-void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
-{
-	struct counter_sink sink = { fn, arg };
-	char name[48] = "refused.";
-
-	segment_for_each(s->segment, count_link, &sink);
-	for (int i = 0; i < PACKET_N_ERRORS; i++) {
-		strncpy(name + 8, packet_error_name((enum packet_error)i), sizeof(name) - 9);
-		count(&sink, name, s->refused[i]);
-	}
-	count(&sink, "refused.other-mac", s->other_mac);
-	count(&sink, "refused.foreign-source", s->foreign_source);
-	count(&sink, "refused.bad-destination", s->bad_destination);
-	count(&sink, "refused.fragments", s->reassembly.dropped);
-	count(&sink, "segment.not-segmented", segment_counters(s->segment)->not_segmented);
-	count(&sink, "segment.no-link", segment_counters(s->segment)->no_link);
-	count(&sink, "egress.unresolved", egress_counters(s->egress)->unresolved);
-	count(&sink, "egress.blocked", egress_counters(s->egress)->blocked);
-	count(&sink, "tcp.connections", engine_counters(s->engine)->connections);
-	count(&sink, "tcp.out-of-memory", engine_counters(s->engine)->out_of_memory);
-	count(&sink, "tcp.orphans-dropped", engine_counters(s->engine)->orphans_dropped);
-	count(&sink, "tcp.out.open", outbound_counters(s->outbound)->open);
-	count(&sink, "tcp.out.half-open", outbound_counters(s->outbound)->half_open);
-	count(&sink, "tcp.out.refused", outbound_counters(s->outbound)->refused);
-	count(&sink, "tcp.out.evicted", outbound_counters(s->outbound)->evicted);
-	count(&sink, "tcp.out.expired", outbound_counters(s->outbound)->expired);
-	count(&sink, "gateway.flows", slirp_gateway_counters(s->slirp)->flows);
-	count(&sink, "gateway.refused", slirp_gateway_counters(s->slirp)->refused);
-	count(&sink, "gateway.too-many", slirp_gateway_counters(s->slirp)->too_many);
-	count(&sink, "dns.bad-queries", dns_relay_counters(s->dns)->bad_queries);
-	count(&sink, "dns.no-resolver", dns_relay_counters(s->dns)->no_resolver);
-	count(&sink, "dns.timed-out", dns_relay_counters(s->dns)->timed_out);
-	count(&sink, "dns.evicted", dns_relay_counters(s->dns)->evicted);
+	return (struct stack_traffic){
+		.is_connected = segment_is_up(s->segment),
+		.to_guest_bytes = sum.tx_bytes,
+		.to_host_bytes = sum.rx_bytes,
+	};
 }
 
 struct stack_config stack_config_default(void)
@@ -419,6 +416,7 @@ struct stack_config stack_config_default(void)
 		.gateway6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } },
 		.dns6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 3 } },
 		.mtu = MAX_MTU,
+		.lease_s = LEASE_S,
 		.host_loopback = true,
 		.resolv_conf = "/etc/resolv.conf",
 	};
@@ -452,9 +450,8 @@ static int build(struct stack *s)
 	};
 	const struct outbound_config outbound = { .translate = translate, .arg = s };
 	const struct dns_relay_config dns = {
-		.host4 = s->config.gateway4,
-		.host6 = s->config.gateway6,
 		.resolv_conf = s->config.resolv_conf,
+		.know = on_dns_question,
 		.reply = on_dns_reply,
 		.arg = s,
 	};
@@ -462,6 +459,12 @@ static int build(struct stack *s)
 
 	if (r == 0)
 		r = egress_new(s->loop, s->segment, &egress, &s->egress);
+	if (r == 0)
+		r = guests_new(s->loop, s->egress, &s->config, &s->guests);
+	if (r == 0)
+		segment_set_guard(s->segment, guests_guard(s->guests));
+	if (r == 0 && s->config.is_shared && s->config.shared.isolate)
+		segment_isolate(s->segment);
 	if (r == 0)
 		r = engine_new(s->loop, &engine_owner, s, &s->engine);
 	if (r == 0)
@@ -512,8 +515,9 @@ void stack_free(struct stack *s)
 	slirp_gateway_free(s->slirp);
 	dns_relay_free(s->dns);
 	udp_table_free(s->udp);
-	egress_free(s->egress);
 	segment_free(s->segment);
+	guests_free(s->guests); /* the segment had its guard */
+	egress_free(s->egress);
 	reassembly_deinit(&s->reassembly);
 	free(s);
 }

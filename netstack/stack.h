@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "netstack/addr.h"
+#include "netstack/guests.h" /* struct guest_entry */
 #include "netstack/stack_config.h"
 #include "netstack/udp_flow.h"
 
@@ -28,6 +29,23 @@ void stack_free(struct stack *stack); /* frees the links too; accepts NULL */
 /* Takes the link; it stays until stack_free(), over any number of guests that
  * come and go on it. */
 int stack_attach(struct stack *stack, struct link *link);
+
+/* The same for the host's own kernel (a TAP interface of the host, whose address
+ * is stack_config.shared.host4), and for an interface that leads to more
+ * stations. */
+int stack_attach_host(struct stack *stack, struct link *link);
+int stack_attach_uplink(struct stack *stack, struct link *link);
+
+/* Addresses for a guest that is configured by us instead of asking by DHCP; the
+ * same at every time for the same MAC, if leases are kept. name: one label, or
+ * "". -ENOSPC when all are taken. */
+int stack_assign(struct stack *stack, const struct mac *mac, const char *name, struct ipaddr *addr4,
+		 struct ipaddr *addr6);
+
+/* Every guest that has a lease or is connected; the link is NULL while it is
+ * not. */
+typedef void stack_guest_fn(void *arg, const struct guest_entry *guest, const struct link *link);
+void stack_guests(const struct stack *stack, stack_guest_fn *fn, void *arg);
 
 /* Writes every frame from and to guests into a pcap file. -errno of open(2). */
 int stack_capture(struct stack *stack, const char *path);

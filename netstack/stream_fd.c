@@ -42,7 +42,7 @@ static void on_event(void *arg, unsigned int events)
 		s->is_connecting = false;
 		s->base.error = pending_error(s);
 	} else if (events & LOOP_HANGUP) { /* no call will be made that would tell */
-		if (!s->base.error) /* which the kernel tells only once */
+		if (!s->base.error)	   /* which the kernel tells only once */
 			s->base.error = pending_error(s);
 		s->has_hung_up = true;
 	}

@@ -21,22 +21,26 @@ class Path:
     """How a contender connects guest and host, ready to be used.
 
     `client` and `server` are the commands that enter the side the program
-    runs on; `server` is None when one runs there already. `forwarder` and
-    `qemu` are process ids, 0 if there is none. `nic` is the namespace and
+    runs on; `server` is None when one runs there already. `forwarder` (one, or
+    several) and `qemu` are process ids, 0 if there is none. `nic` is the namespace and
     interface all bytes must pass (through_nic) or none may (not).
     """
     connection: str             # "out": the guest connects; "in": the host
-                                # does; "any": there is no guest
+                                # does, to a forwarded port; "ip": the host,
+                                # to the guest's address; "guests": another
+                                # guest does, in the host's place; "any":
+                                # there is no guest
     address: str                # what the client connects to
     port: int
     client: tuple = ()
     server: tuple | None = None
     server_address: str = ""
     server_port: int = 0
-    forwarder: int = 0
+    forwarder: int | tuple = 0
     qemu: int = 0
     nic: tuple = ()
     through_nic: bool = True
+    streams: int = 1            # connections at a time
 
 
 def interface(namespace, name):
@@ -52,9 +56,10 @@ def nic_bytes(nic):
     return counters["rx"]["bytes"] + counters["tx"]["bytes"]
 
 
-def process_ticks(root):
-    """CPU ticks of a process and its descendants, also those it waited for."""
-    if not root:
+def process_ticks(roots):
+    """CPU ticks of processes and their descendants, also those they waited for."""
+    roots = {r for r in (roots if isinstance(roots, tuple) else (roots,)) if r}
+    if not roots:
         return 0
     parent, ticks = {}, {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -63,9 +68,9 @@ def process_ticks(root):
                 rest = f.read().rpartition(")")[2].split()
             parent[int(pid)] = int(rest[1])
             ticks[int(pid)] = sum(map(int, rest[11:15]))
-    if root not in ticks:
-        raise RuntimeError(f"process {root} is gone")
-    family, found = set(), {root}
+    if not roots <= ticks.keys():
+        raise RuntimeError(f"processes {roots - ticks.keys()} are gone")
+    family, found = set(), roots
     while found:
         family |= found
         found = {p for p in parent if parent[p] in family} - family
@@ -122,7 +127,8 @@ def server(path):
 
 def is_reverse(connection, direction):
     """iperf3's client sends unless told otherwise (-R)."""
-    sender = "host-to-guest" if connection == "in" else "guest-to-host"
+    inwards = connection in ("in", "ip", "guests")
+    sender = "host-to-guest" if inwards else "guest-to-host"
     return direction != sender
 
 
@@ -130,7 +136,7 @@ def client(path, direction, seconds):
     """Run the client: iperf3's own account of the end."""
     command = [*path.client, "iperf3", "-J", "-4", "-c", path.address,
                "-p", str(path.port), "-t", str(seconds),
-               "--connect-timeout", "5000"]
+               "-P", str(path.streams), "--connect-timeout", "5000"]
     if is_reverse(path.connection, direction):
         command.append("-R")
     done = subprocess.run(command, capture_output=True, text=True,

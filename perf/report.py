@@ -11,15 +11,23 @@ GROUPS = {
     "ns-1500": "Namespace guest, MTU 1500",
     "ns-splice": "For information, past the NIC: pasta's splice",
     "qemu": "QEMU guest",
+    "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
+    "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
+    "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
+    "tunnel-tcp-8": "Tunnels over TCP by the guest's NIC, eight connections",
+    "shared-ip": "Shared network: the host and a namespace guest, by address",
+    "shared-guests": "Shared network: two namespace guests",
 }
 CONNECTIONS = {
     "any": "no guest",
     "out": "the guest connects to the host's loopback",
     "in": "the host connects to a forwarded port",
+    "ip": "the host connects to the guest's address",
+    "guests": "one guest connects to the other's address",
 }
 # What netfwd aims at: this many times the peer's rate.
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
-         "qemu-user-1500": 2.0}
+         "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7, "bridge": 0.5}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
 
 
@@ -86,7 +94,7 @@ def pairs(rows):
             if not name.startswith("netfwd"):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
-                       (group, p) != ("qemu", "loopback")]
+                       not (p == "loopback" and group.startswith(("qemu", "tunnel")))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:

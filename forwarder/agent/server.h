@@ -5,8 +5,10 @@
  * host, and tells what the guest listens on, by netfwd's own service and by
  * Lima's GuestService (forwarder/rpc/). It opens no connection to the host, and
  * needs no privileges but those of the sockets. All on the loop thread. */
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "forwarder/agent/counters.h"
 #include "forwarder/port_listener.h"
 
 struct agent_server;
@@ -17,16 +19,7 @@ struct agent_server_config {
 	/* 0 in each: as said here. */
 	unsigned int max_connections; /* 16; the oldest goes when one more comes */
 	unsigned int max_flows;	      /* 16384, of all connections; each has a descriptor */
-};
-
-struct agent_server_counters {
-	uint64_t connections;	       /* accepted */
-	uint64_t connections_lost;     /* ended by an error, be it of the protocol */
-	uint64_t connections_replaced; /* max_connections */
-	uint64_t flows;		       /* TCP, UNIX and UDP flows begun */
-	uint64_t flows_refused;	       /* max_flows, bad addresses */
-	uint64_t dials_failed;	       /* the guest said no */
-	uint64_t datagrams_dropped;    /* no room towards the host or the guest */
+	bool guest_service_only;      /* speaks as Lima's agent does, and no more */
 };
 
 /* 0 or -ENOMEM. */

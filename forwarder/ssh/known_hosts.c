@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "netstack/base/bytes.h"
@@ -152,22 +151,6 @@ int known_hosts_check(const char *path, const char *name, const struct known_hos
 	return r;
 }
 
-static int make_directories(const char *path)
-{
-	char *copy = strdup(path);
-	int r = copy ? 0 : -ENOMEM;
-
-	for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash && r == 0;
-	     slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-			r = -errno;
-		*slash = '/';
-	}
-	free(copy);
-	return r;
-}
-
 /* The last line may have been written by hand, without its end. */
 static bool ends_in_a_line(int fd)
 {
@@ -189,11 +172,7 @@ static int write_all(int fd, const char *text)
 
 int known_hosts_add(const char *path, const char *line)
 {
-	int fd, r = make_directories(path);
-
-	if (r < 0)
-		return r;
-	fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	int r = 0, fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	if (!ends_in_a_line(fd))

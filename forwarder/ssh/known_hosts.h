@@ -33,5 +33,5 @@ enum known_host known_hosts_search(const char *text, const char *line);
  * cannot be read; *line to be freed by the caller, also on error. */
 int known_hosts_check(const char *path, const char *name, const struct known_host_key *key,
 		      char **line);
-/* Adds the line, and the file (mode 0600) with its directories. 0 or -errno. */
+/* Adds the line, and the file, mode 0600. 0 or -errno. */
 int known_hosts_add(const char *path, const char *line);

@@ -41,7 +41,7 @@ struct ssh_channel {
 	int n_ends;
 	bool is_open;
 	bool is_prohibited; /* and not told so yet: sshd allows no forwarding */
-	int error; /* -errno of opening, or why no more can be sent; 0 */
+	int error;	    /* -errno of opening, or why no more can be sent; 0 */
 
 	uint8_t *ring; /* SSH_RING_SIZE; NULL: nothing was sent yet */
 	uint64_t n_put, n_sent;

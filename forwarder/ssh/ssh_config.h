@@ -5,23 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum ssh_target_kind {
-	SSH_TARGET_HOST,  /* host, port: by the kernel's TCP */
-	SSH_TARGET_VSOCK, /* cid, port */
-	SSH_TARGET_UNIX,  /* path */
-	SSH_TARGET_DIAL,  /* dial() */
-};
-
 struct ssh_target {
-	enum ssh_target_kind kind;
-	const char *host;
+	const char *host; /* a name or an address, by the kernel's TCP */
 	unsigned int port;
-	unsigned int cid;
-	const char *path;
-	/* Called on the loop thread: a non-blocking socket that leads there, or
-	 * will; the caller's. 0 or -errno. */
+	/* Or, where this is not NULL: called on the loop thread, a non-blocking socket
+	 * that leads to it, or will; the caller's. 0 or -errno. */
 	int (*dial)(void *arg, int *fd);
 	void *arg;
+	const char *name; /* of where that leads, for people */
 };
 
 enum ssh_host_keys {

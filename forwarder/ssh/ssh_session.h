@@ -43,7 +43,7 @@ struct ssh_session {
 	unsigned int rate; /* MB/s, as last seen */
 };
 
-/* fd: for a target of kind SSH_TARGET_DIAL, taken; else -1. config outlives it.
+/* fd: for a target that is dialled, taken; else -1. config outlives it.
  * 0 or -errno, with fd closed. */
 int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned int target, int fd,
 		    struct ssh_session **out);

@@ -9,41 +9,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-#include <linux/vm_sockets.h>
 
 #include "forwarder/ssh/ssh_mailbox.h"
 #include "forwarder/ssh/ssh_wait.h"
 
-struct address {
-	union {
-		struct sockaddr any;
-		struct sockaddr_storage inet;
-		struct sockaddr_un un;
-		struct sockaddr_vm vm;
-	} u;
-	socklen_t len;
-};
-
 void ssh_target_format(const struct ssh_target *target, char *text, size_t size)
 {
-	switch (target->kind) {
-	case SSH_TARGET_HOST:
+	if (target->dial)
+		snprintf(text, size, "%s", target->name);
+	else
 		snprintf(text, size, strchr(target->host, ':') ? "[%s]:%u" : "%s:%u", target->host,
 			 target->port);
-		break;
-	case SSH_TARGET_VSOCK:
-		snprintf(text, size, "vsock %u:%u", target->cid, target->port);
-		break;
-	case SSH_TARGET_UNIX:
-		snprintf(text, size, "%s", target->path);
-		break;
-	case SSH_TARGET_DIAL:
-		snprintf(text, size, "the guest's port %u", target->port);
-		break;
-	}
 }
 
 static int wait_connected(int fd, struct ssh_mailbox *mailbox)
@@ -59,25 +36,25 @@ static int wait_connected(int fd, struct ssh_mailbox *mailbox)
 	return -error;
 }
 
-static int connect_to(const struct address *a, struct ssh_mailbox *mailbox)
+static int connect_to(const struct addrinfo *address, struct ssh_mailbox *mailbox)
 {
-	int fd = socket(a->u.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int r = 0, one = 1;
 
 	if (fd < 0)
 		return -errno;
-	if (connect(fd, &a->u.any, a->len) < 0)
+	if (connect(fd, address->ai_addr, address->ai_addrlen) < 0)
 		r = errno == EINPROGRESS ? wait_connected(fd, mailbox) : -errno;
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* if it is TCP */
-	return fd;
+	if (r == 0 && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0)
+		r = -errno;
+	if (r == 0)
+		return fd;
+	close(fd);
+	return r;
 }
 
-static int connect_host(const struct ssh_target *target, struct ssh_mailbox *mailbox, char *error,
-			size_t size)
+int ssh_target_connect(const struct ssh_target *target, struct ssh_mailbox *mailbox, char *error,
+		       size_t size)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
 	struct addrinfo *all;
@@ -92,52 +69,12 @@ static int connect_host(const struct ssh_target *target, struct ssh_mailbox *mai
 	}
 	r = -EHOSTUNREACH;
 	for (const struct addrinfo *i = all; i; i = i->ai_next) {
-		struct address a = { .len = i->ai_addrlen };
-
-		memcpy(&a.u, i->ai_addr, i->ai_addrlen);
-		r = connect_to(&a, mailbox);
+		r = connect_to(i, mailbox);
 		if (r >= 0 || r == -ECANCELED)
 			break;
 	}
 	freeaddrinfo(all);
-	return r;
-}
-
-static int connect_unix(const char *path, struct ssh_mailbox *mailbox)
-{
-	struct address a = { .u.un = { .sun_family = AF_UNIX }, .len = sizeof(a.u.un) };
-
-	if (strlen(path) >= sizeof(a.u.un.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(a.u.un.sun_path, path, strlen(path) + 1);
-	return connect_to(&a, mailbox);
-}
-
-static int connect_vsock(const struct ssh_target *target, struct ssh_mailbox *mailbox)
-{
-	const struct address a = {
-		.u.vm = { .svm_family = AF_VSOCK,
-			  .svm_cid = target->cid,
-			  .svm_port = target->port },
-		.len = sizeof(a.u.vm),
-	};
-
-	return connect_to(&a, mailbox);
-}
-
-int ssh_target_connect(const struct ssh_target *target, struct ssh_mailbox *mailbox, char *error,
-		       size_t size)
-{
-	int r = -EINVAL;
-
-	error[0] = '\0';
-	if (target->kind == SSH_TARGET_HOST)
-		r = connect_host(target, mailbox, error, size);
-	else if (target->kind == SSH_TARGET_UNIX)
-		r = connect_unix(target->path, mailbox);
-	else if (target->kind == SSH_TARGET_VSOCK)
-		r = connect_vsock(target, mailbox);
-	if (r < 0 && !*error)
+	if (r < 0)
 		snprintf(error, size, "%s", strerrordesc_np(-r));
 	return r;
 }

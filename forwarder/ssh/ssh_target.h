@@ -7,10 +7,11 @@
 
 struct ssh_mailbox;
 
-/* "127.0.0.1:2222", "vsock 3:22" and so on, for people. */
+/* "127.0.0.1:2222" or its name, for people. */
 void ssh_target_format(const struct ssh_target *target, char *text, size_t size);
 
 /* A non-blocking socket, connected: the descriptor; -ECANCELED when the mailbox was
- * stopped; other -errno, with what went wrong in error. Not for SSH_TARGET_DIAL. */
+ * stopped; other -errno, with what went wrong in error. Not for a target
+ * that is dialled. */
 int ssh_target_connect(const struct ssh_target *target, struct ssh_mailbox *mailbox, char *error,
 		       size_t size);

@@ -404,7 +404,7 @@ static int start_session(struct ssh_tunnel *t, struct slot *slot)
 	const struct ssh_session_owner owner = { on_session, on_reverse, t };
 	int fd = -1, r = 0;
 
-	if (target->kind == SSH_TARGET_DIAL)
+	if (target->dial)
 		r = target->dial(target->arg, &fd);
 	if (r == 0)
 		r = ssh_session_new(t->loop, &t->config, t->target, fd, &slot->session);
@@ -606,7 +606,7 @@ static bool copy_strings(struct ssh_tunnel *t)
 
 	for (unsigned int i = 0; i < c->n_targets && is_done; i++)
 		is_done =
-			copy_string(t, &c->targets[i].host) && copy_string(t, &c->targets[i].path);
+			copy_string(t, &c->targets[i].host) && copy_string(t, &c->targets[i].name);
 	return is_done;
 }
 

@@ -19,7 +19,7 @@ enum ssh_phase {
 struct ssh_worker {
 	const struct ssh_config *config;
 	unsigned int target; /* of config->targets */
-	int fd;		     /* of SSH_TARGET_DIAL, else -1; taken */
+	int fd;		     /* of a target that is dialled, else -1; taken */
 	struct ssh_mailbox to_worker, to_loop;
 	struct ssh_memory memory;
 

@@ -10,6 +10,7 @@
 
 static enum log_level max_level = LOG_LEVEL_WARN;
 static bool as_json;
+static const char *program = "netfwd";
 static log_observer_fn *observer;
 static void *observer_arg;
 
@@ -21,6 +22,11 @@ static const char *const level_name[] = {
 void log_set_level(enum log_level level)
 {
 	max_level = level;
+}
+
+void log_set_program(const char *name)
+{
+	program = name;
 }
 
 void log_set_json(bool enabled)
@@ -168,7 +174,8 @@ void log_at(enum log_level level, const char *fmt, ...)
 		line_put_json(&l, "level", level_name[level]);
 		line_put_json(&l, "message", message);
 	} else {
-		line_puts(&l, "netfwd: ");
+		line_puts(&l, program);
+		line_puts(&l, ": ");
 		if (level != LOG_LEVEL_INFO) {
 			line_puts(&l, level_name[level]);
 			line_puts(&l, ": ");
@@ -187,7 +194,8 @@ static void line_put_event(struct line *l, const char *name, va_list ap)
 		line_start_json(l);
 		line_put_json(l, "event", name);
 	} else {
-		line_puts(l, "netfwd: ");
+		line_puts(l, program);
+		line_puts(l, ": ");
 		line_puts(l, name);
 	}
 	while ((key = va_arg(ap, const char *)) != NULL) {

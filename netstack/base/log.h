@@ -20,6 +20,8 @@ enum log_level {
 /* The most verbose level that is printed; the default is LOG_LEVEL_WARN. */
 void log_set_level(enum log_level level);
 void log_set_json(bool enabled);
+/* What lines of text start with, of static memory; "netfwd" by default. */
+void log_set_program(const char *name);
 bool log_is_on(enum log_level level);
 
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

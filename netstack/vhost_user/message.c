@@ -42,28 +42,33 @@ union control {
 	struct cmsghdr align;
 };
 
+static bool keep_fd(struct vhost_message *m, int fd)
+{
+	if (m->n_fds == VHOST_MAX_FDS) {
+		close(fd);
+		return false;
+	}
+	m->fds[m->n_fds++] = fd;
+	return true;
+}
+
 static int take_fds(struct vhost_message *m, struct msghdr *msg)
 {
-	bool has_too_many = msg->msg_flags & MSG_CTRUNC;
+	bool fit = !(msg->msg_flags & MSG_CTRUNC);
 
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		const unsigned char *at = CMSG_DATA(c);
+		int fd;
 
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (m->n_fds < VHOST_MAX_FDS) {
-				m->fds[m->n_fds++] = fd;
-			} else {
-				close(fd);
-				has_too_many = true;
-			}
+		for (size_t left = c->cmsg_len - CMSG_LEN(0); left; left -= sizeof(fd)) {
+			memcpy(&fd, at, sizeof(fd));
+			at += sizeof(fd);
+			fit &= keep_fd(m, fd);
 		}
 	}
-	return has_too_many ? -EPROTO : 0;
+	return fit ? 0 : -EPROTO;
 }
 
 /* One read towards a total of `want` bytes. */

@@ -30,6 +30,7 @@ static uint16_t load(const uint16_t *at)
 	return le16toh(__atomic_load_n(at, __ATOMIC_ACQUIRE));
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes to it */
 static void store(uint16_t *at, uint16_t value)
 {
 	__atomic_store_n(at, htole16(value), __ATOMIC_RELEASE);

@@ -88,7 +88,7 @@ static int setup(void **state)
 		data[i] = (uint8_t)(i * 5 + i / 255);
 	fake_link_init(&f.link, &fake_link_plain);
 	if (loop_new(&f.loop) < 0 || segment_new(f.loop, &host, NULL, &f.segment) < 0 ||
-	    segment_add(f.segment, &f.link.link) < 0)
+	    segment_add(f.segment, &f.link.link, SEGMENT_GUEST) < 0)
 		return -1;
 	fake_link_set_up(&f.link, true);
 	return egress_new(f.loop, f.segment, &config, &f.egress);

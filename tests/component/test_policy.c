@@ -213,6 +213,18 @@ static void a_hundred_thousand_listeners_are_bounded(void **state)
 	free(many);
 }
 
+static void a_udp_port_cannot_be_a_socket_of_the_host(void **state)
+{
+	struct policy_fixture *f = *state;
+
+	add_way(f, RULE_VIA_DIRECT);
+	use(f, "portForwardTypes: {any: auto}\n"
+	       "portForwards: [{guestPort: 80, hostSocket: /run/netfwd-test.sock}]");
+	report(f, listener(FORWARD_UDP, "0.0.0.0", 80));
+	expect_events("not-forwarding udp [::]:0 0.0.0.0:80\n");
+	assert_string_equal(published(f), "");
+}
+
 static void a_reload_changes_what_differs(void **state)
 {
 	struct policy_fixture *f = *state;
@@ -243,6 +255,7 @@ int main(void)
 		TEST(a_way_that_is_named_and_not_there_is_told),
 		TEST(udp_ports_of_clients_are_left_out_unless_a_rule_names_them),
 		TEST(a_hundred_thousand_listeners_are_bounded),
+		TEST(a_udp_port_cannot_be_a_socket_of_the_host),
 		TEST(a_reload_changes_what_differs),
 	};
 

@@ -125,6 +125,36 @@ static void the_child_gets_our_arguments_and_a_working_descriptor(void **state)
 	assert_int_equal(t->status, 7);
 }
 
+/* ... -device D -chardev socket,id=I,fd=N -device PORT */
+static void the_child_gets_a_port_for_the_agent(void **state)
+{
+	struct fixture *t = *state;
+	char *argv[] = { t->script, NULL };
+	char got[512];
+	int agent_fd = -1;
+	const struct qemu_config config = {
+		.argv = argv,
+		.mtu = 1500,
+		.agent_fd = &agent_fd,
+		.on_exit = on_exit_status,
+		.arg = t,
+	};
+	ssize_t n;
+
+	write_script(t, "fd=${8##*=}; printf '%s' \"$5 $6 $7 $9 ${10}\" >&$fd");
+	assert_int_equal(qemu_new(t->loop, &config, &t->link_fd, &t->qemu), 0);
+	assert_int_equal(qemu_start(t->qemu), 0);
+	run_until(t->loop, has_exited, t);
+	n = recv(agent_fd, got, sizeof(got) - 1, 0);
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_string_equal(got, "-device virtio-serial-pci,id=netfwd-serial0 -chardev -device "
+				 "virtserialport,bus=netfwd-serial0.0,chardev=netfwd-agent0,"
+				 "name=io.netfwd.agent.0");
+	assert_int_equal(recv(agent_fd, got, sizeof(got), 0), 0); /* only QEMU had it */
+	close(agent_fd);
+}
+
 static void the_users_arguments_come_first_and_unchanged(void **state)
 {
 	struct fixture *t = *state;
@@ -272,6 +302,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_child_gets_our_arguments_and_a_working_descriptor),
+		TEST(the_child_gets_a_port_for_the_agent),
 		TEST(the_users_arguments_come_first_and_unchanged),
 		TEST(a_device_of_the_users_is_not_added_twice),
 		TEST(descriptors_of_the_users_are_left_alone),

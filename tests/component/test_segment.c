@@ -12,243 +12,112 @@
 
 #include <cmocka.h>
 
-#include "netstack/base/loop.h"
 #include "netstack/capture.h"
 #include "netstack/checksum.h"
-#include "tests/support/fake_link.h"
-#include "tests/support/fake_loop.h"
+#include "tests/support/segment_fixture.h"
 #include "tests/support/wire.h"
-
-#define N_LINKS 3U
-
-struct fixture {
-	struct loop *loop;
-	struct segment *segment;
-	struct fake_link links[N_LINKS];
-	unsigned int n_links;
-	/* what the host port was told */
-	unsigned int n_received, n_batches, n_writable;
-	struct mac last_source;
-};
-
-static void on_receive(void *arg, struct frame *frame)
-{
-	struct fixture *f = arg;
-
-	f->n_received++;
-	memcpy(&f->last_source, (uint8_t *)frame->refs[0].iov_base + 6, 6);
-}
-
-static void on_batch_done(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->n_batches++;
-}
-
-static void on_writable(void *arg)
-{
-	struct fixture *f = arg;
-
-	f->n_writable++;
-}
-
-static const struct segment_host host = {
-	.receive = on_receive,
-	.batch_done = on_batch_done,
-	.writable = on_writable,
-};
-
-static struct fixture fixture;
-
-static int setup(void **state)
-{
-	fixture = (struct fixture){ 0 };
-	*state = &fixture;
-	if (loop_new(&fixture.loop) < 0)
-		return -1;
-	return segment_new(fixture.loop, &host, &fixture, &fixture.segment);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	segment_free(f->segment);
-	for (unsigned int i = 0; i < f->n_links; i++) {
-		assert_true(f->links[i].is_freed);
-		fake_link_deinit(&f->links[i]);
-	}
-	loop_free(f->loop);
-	return 0;
-}
-
-static struct fake_link *add_link(struct fixture *f, const struct link_caps *caps)
-{
-	struct fake_link *l = &f->links[f->n_links++];
-
-	fake_link_init(l, caps);
-	assert_int_equal(segment_add(f->segment, &l->link), 0);
-	assert_true(l->is_started);
-	fake_link_set_up(l, true);
-	return l;
-}
-
-static void add_links(struct fixture *f, unsigned int n)
-{
-	for (unsigned int i = 0; i < n; i++)
-		add_link(f, &fake_link_plain);
-	f->n_writable = 0;
-}
-
-static struct mac station(unsigned int number)
-{
-	return (struct mac){ { 2, 0, 0, 0, 0, (uint8_t)number } };
-}
-
-static size_t make(uint8_t *at, const struct mac *dst, const struct mac *src)
-{
-	struct wire w = wire_to(&wire_gateway4, 1, 2);
-
-	w.dst_mac = *dst;
-	w.src_mac = *src;
-	return wire_udp(at, &w, "hello", 5);
-}
-
-/* From a link, by a station of that number. */
-static void receive(struct fixture *f, unsigned int link, unsigned int from, const struct mac *dst)
-{
-	struct mac src = station(from);
-	uint8_t bytes[100];
-	size_t len = make(bytes, dst, &src);
-
-	fake_link_receive(&f->links[link], bytes, len);
-}
-
-/* From the host port. */
-static int send_to(struct fixture *f, const struct mac *dst)
-{
-	uint8_t bytes[100];
-	struct frame frame;
-
-	frame_init(&frame);
-	frame_add(&frame, bytes, make(bytes, dst, &wire_gateway_mac));
-	return segment_send(f->segment, &frame);
-}
-
-/* How many frames each link got since the last call. */
-static void assert_sent(struct fixture *f, unsigned int a, unsigned int b, unsigned int c)
-{
-	unsigned int expected[N_LINKS] = { a, b, c };
-
-	for (unsigned int i = 0; i < f->n_links; i++) {
-		assert_int_equal(f->links[i].n_sent, expected[i]);
-		f->links[i].n_sent = 0;
-		fake_link_drop_sent(&f->links[i]);
-	}
-}
 
 static void one_link_is_a_wire(void **state)
 {
 	static const struct mac unknown = { { 2, 9, 9, 9, 9, 9 } };
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 
-	add_links(f, 1);
-	receive(f, 0, 1, &unknown); /* whatever the destination */
-	receive(f, 0, 1, &wire_broadcast_mac);
+	segment_fixture_add_guests(f, 1);
+	segment_fixture_receive(f, 0, 1, &unknown); /* whatever the destination */
+	segment_fixture_receive(f, 0, 1, &wire_broadcast_mac);
 	assert_int_equal(f->n_received, 2);
 	assert_int_equal(f->n_batches, 2);
-	assert_int_equal(send_to(f, &unknown), 0);
-	assert_sent(f, 1, 0, 0);
+	assert_int_equal(segment_fixture_send(f, &unknown), 0);
+	segment_fixture_assert_sent(f, 1, 0, 0);
 }
 
 static void stations_are_learnt(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1), two = station(2), three = station(3);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1), two = segment_station(2), three = segment_station(3);
 
-	add_links(f, 3);
-	receive(f, 0, 1, &wire_gateway_mac);
-	receive(f, 1, 2, &wire_gateway_mac);
+	segment_fixture_add_guests(f, 3);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_receive(f, 1, 2, &wire_gateway_mac);
 	assert_int_equal(f->n_received, 2);
-	assert_sent(f, 0, 0, 0);
+	segment_fixture_assert_sent(f, 0, 0, 0);
 
-	assert_int_equal(send_to(f, &one), 0);
-	assert_sent(f, 1, 0, 0);
-	receive(f, 0, 1, &two); /* past the host */
-	assert_sent(f, 0, 1, 0);
+	assert_int_equal(segment_fixture_send(f, &one), 0);
+	segment_fixture_assert_sent(f, 1, 0, 0);
+	segment_fixture_receive(f, 0, 1, &two); /* past the host */
+	segment_fixture_assert_sent(f, 0, 1, 0);
 	assert_int_equal(f->n_received, 2);
 
-	assert_int_equal(send_to(f, &three), 0); /* unknown: everywhere */
-	assert_sent(f, 1, 1, 1);
-	receive(f, 2, 1, &wire_gateway_mac); /* a station that has moved */
-	assert_int_equal(send_to(f, &one), 0);
-	assert_sent(f, 0, 0, 1);
+	assert_int_equal(segment_fixture_send(f, &three), 0); /* unknown: everywhere */
+	segment_fixture_assert_sent(f, 1, 1, 1);
+	segment_fixture_receive(f, 2, 1, &wire_gateway_mac); /* a station that has moved */
+	assert_int_equal(segment_fixture_send(f, &one), 0);
+	segment_fixture_assert_sent(f, 0, 0, 1);
 }
 
 static void a_frame_never_goes_back_where_it_came_from(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1);
 
-	add_links(f, 2);
-	receive(f, 0, 1, &wire_gateway_mac);
-	receive(f, 0, 4, &one); /* both are behind this link */
-	assert_sent(f, 0, 0, 0);
+	segment_fixture_add_guests(f, 2);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_receive(f, 0, 4, &one); /* both are behind this link */
+	segment_fixture_assert_sent(f, 0, 0, 0);
 	assert_int_equal(f->n_received, 1);
-	receive(f, 0, 4, &wire_broadcast_mac);
-	assert_sent(f, 0, 1, 0);
+	segment_fixture_receive(f, 0, 4, &wire_broadcast_mac);
+	segment_fixture_assert_sent(f, 0, 1, 0);
 	assert_int_equal(f->n_received, 2);
 }
 
 static void what_is_for_all_reaches_all(void **state)
 {
 	static const struct mac multicast = { { 0x33, 0x33, 0, 0, 0, 1 } };
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 
-	add_links(f, 3);
-	receive(f, 1, 1, &wire_broadcast_mac);
-	assert_sent(f, 1, 0, 1);
+	segment_fixture_add_guests(f, 3);
+	segment_fixture_receive(f, 1, 1, &wire_broadcast_mac);
+	segment_fixture_assert_sent(f, 1, 0, 1);
 	assert_int_equal(f->n_received, 1);
-	receive(f, 2, 2, &multicast);
-	assert_sent(f, 1, 1, 0);
+	segment_fixture_receive(f, 2, 2, &multicast);
+	segment_fixture_assert_sent(f, 1, 1, 0);
 	assert_int_equal(f->n_received, 2);
-	assert_int_equal(send_to(f, &wire_broadcast_mac), 0);
-	assert_sent(f, 1, 1, 1);
+	assert_int_equal(segment_fixture_send(f, &wire_broadcast_mac), 0);
+	segment_fixture_assert_sent(f, 1, 1, 1);
 }
 
 static void a_full_link_does_not_stop_the_others(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1), two = station(2);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1), two = segment_station(2);
 
-	add_links(f, 2);
-	receive(f, 0, 1, &wire_gateway_mac);
-	receive(f, 1, 2, &wire_gateway_mac);
+	segment_fixture_add_guests(f, 2);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_receive(f, 1, 2, &wire_gateway_mac);
 	f->links[0].is_full = true;
-	assert_int_equal(send_to(f, &one), -EAGAIN);
-	assert_int_equal(send_to(f, &two), 0);
-	assert_int_equal(send_to(f, &wire_broadcast_mac), 0);
-	assert_sent(f, 0, 2, 0);
+	assert_int_equal(segment_fixture_send(f, &one), -EAGAIN);
+	assert_int_equal(segment_fixture_send(f, &two), 0);
+	assert_int_equal(segment_fixture_send(f, &wire_broadcast_mac), 0);
+	segment_fixture_assert_sent(f, 0, 2, 0);
 
 	assert_int_equal(f->n_writable, 0);
 	fake_link_make_room(&f->links[0]);
 	assert_int_equal(f->n_writable, 1);
-	assert_int_equal(send_to(f, &one), 0);
-	assert_sent(f, 1, 0, 0);
+	assert_int_equal(segment_fixture_send(f, &one), 0);
+	segment_fixture_assert_sent(f, 1, 0, 0);
 }
 
 static void nobody_is_there(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1);
 
 	assert_false(segment_is_up(f->segment));
-	add_links(f, 1);
+	segment_fixture_add_guests(f, 1);
 	assert_true(segment_is_up(f->segment));
 	fake_link_set_up(&f->links[0], false);
 	assert_false(segment_is_up(f->segment));
-	assert_int_equal(send_to(f, &one), -ENETDOWN);
+	assert_int_equal(segment_fixture_send(f, &one), -ENETDOWN);
 	assert_int_equal(segment_counters(f->segment)->no_link, 1);
 	f->links[0].n_flushes = 0;
 	segment_flush(f->segment); /* asks nothing of a link that is down */
@@ -257,51 +126,51 @@ static void nobody_is_there(void **state)
 	f->n_writable = 0;
 	fake_link_set_up(&f->links[0], true); /* back: worth trying again */
 	assert_int_equal(f->n_writable, 1);
-	assert_int_equal(send_to(f, &one), 0);
+	assert_int_equal(segment_fixture_send(f, &one), 0);
 }
 
 static void a_guest_that_has_gone_is_forgotten(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1);
 
-	add_links(f, 3);
-	receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_add_guests(f, 3);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
 	fake_link_set_up(&f->links[0], false);
-	assert_int_equal(send_to(f, &one), 0); /* may have come back elsewhere */
-	assert_sent(f, 0, 1, 1);
+	assert_int_equal(segment_fixture_send(f, &one), 0); /* may have come back elsewhere */
+	segment_fixture_assert_sent(f, 0, 1, 1);
 	fake_link_set_up(&f->links[0], true);
-	assert_int_equal(send_to(f, &one), 0);
-	assert_sent(f, 1, 1, 1);
+	assert_int_equal(segment_fixture_send(f, &one), 0);
+	segment_fixture_assert_sent(f, 1, 1, 1);
 }
 
 static void sent_frames_are_flushed_at_the_end_of_a_batch(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 
-	add_links(f, 2);
+	segment_fixture_add_guests(f, 2);
 	f->links[0].n_flushes = f->links[1].n_flushes = 0;
-	receive(f, 0, 1, &wire_broadcast_mac);
-	assert_int_equal(f->links[0].n_flushes, 1);
+	segment_fixture_receive(f, 0, 1, &wire_broadcast_mac);
+	assert_int_equal(f->links[0].n_flushes, 0); /* nothing was sent to it */
 	assert_int_equal(f->links[1].n_flushes, 1);
 }
 
 static void capabilities_are_those_of_the_way(void **state)
 {
-	struct fixture *f = *state;
-	struct mac one = station(1), two = station(2), unknown = station(3);
+	struct segment_fixture *f = *state;
+	struct mac one = segment_station(1), two = segment_station(2), unknown = segment_station(3);
 	struct link_caps caps;
 
 	caps = segment_caps(f->segment, NULL); /* no link at all */
 	assert_int_equal(caps.mtu, 65520);
-	add_link(f, &fake_link_offloads);
+	segment_fixture_add_guest(f, &fake_link_offloads);
 	caps = segment_caps(f->segment, &unknown);
 	assert_int_equal(caps.mtu, 65520);
 	assert_true(caps.tso && caps.csum);
 
-	add_link(f, &fake_link_plain);
-	receive(f, 0, 1, &wire_gateway_mac);
-	receive(f, 1, 2, &wire_gateway_mac);
+	segment_fixture_add_guest(f, &fake_link_plain);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_receive(f, 1, 2, &wire_gateway_mac);
 	caps = segment_caps(f->segment, &one);
 	assert_int_equal(caps.mtu, 65520);
 	assert_true(caps.tso && caps.csum && caps.lossless);
@@ -317,7 +186,7 @@ static size_t make_partial(struct frame *frame, uint8_t *bytes, size_t payload, 
 {
 	static const uint8_t data[4000] = { 1, 2, 3 };
 	struct wire w = wire_to(&wire_gateway4, 1, 2);
-	struct mac src = station(1), dst = station(2);
+	struct mac src = segment_station(1), dst = segment_station(2);
 	size_t len;
 
 	w.src_mac = src;
@@ -339,12 +208,12 @@ static size_t make_partial(struct frame *frame, uint8_t *bytes, size_t payload, 
 /* fake_link checks the checksum of whatever it is given. */
 static void a_checksum_is_finished_only_for_who_cannot(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	uint8_t bytes[2000];
 	struct frame frame;
 	struct sent_frame *sent;
 
-	add_link(f, &fake_link_offloads);
+	segment_fixture_add_guest(f, &fake_link_offloads);
 	(void)make_partial(&frame, bytes, 1001, 42); /* an odd length in pieces */
 	assert_int_equal(segment_send(f->segment, &frame), 0);
 	sent = fake_link_take(&f->links[0]);
@@ -361,26 +230,26 @@ static void a_checksum_is_finished_only_for_who_cannot(void **state)
 
 static void a_checksum_is_finished_between_guests(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	uint8_t bytes[2000];
 	struct frame frame;
 	size_t len;
 
-	add_link(f, &fake_link_offloads);
-	add_link(f, &fake_link_plain);
-	receive(f, 1, 2, &wire_gateway_mac);
+	segment_fixture_add_guest(f, &fake_link_offloads);
+	segment_fixture_add_guest(f, &fake_link_plain);
+	segment_fixture_receive(f, 1, 2, &wire_gateway_mac);
 	len = make_partial(&frame, bytes, 300, 42);
 	fake_link_receive_one(&f->links[0], bytes, len, &frame.offload);
-	assert_sent(f, 0, 1, 0);
+	segment_fixture_assert_sent(f, 0, 1, 0);
 }
 
 static void what_no_link_can_cut_is_refused(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	uint8_t bytes[4200];
 	struct frame frame;
 
-	add_link(f, &fake_link_plain);
+	segment_fixture_add_guest(f, &fake_link_plain);
 	(void)make_partial(&frame, bytes, 1500 - 28, 42);
 	assert_int_equal(segment_send(f->segment, &frame), 0);
 	(void)make_partial(&frame, bytes, 1500 - 27, 42);
@@ -389,41 +258,42 @@ static void what_no_link_can_cut_is_refused(void **state)
 	frame.offload.gso = FRAME_GSO_TCP4;
 	assert_int_equal(segment_send(f->segment, &frame), -EMSGSIZE);
 	assert_int_equal(segment_counters(f->segment)->not_segmented, 2);
-	assert_sent(f, 1, 0, 0);
+	segment_fixture_assert_sent(f, 1, 0, 0);
 }
 
 static void the_table_of_stations_is_bounded(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	uint8_t bytes[100];
 	struct mac last = { { 0 } }, src = { { 2 } };
 
-	add_links(f, 3);
+	segment_fixture_add_guests(f, 3);
 	for (uint32_t i = 0; i < 50000; i++) {
 		memcpy(src.b + 2, &i, 4);
-		fake_link_receive(&f->links[i % 2], bytes, make(bytes, &wire_gateway_mac, &src));
+		fake_link_receive(&f->links[i % 2], bytes,
+				  segment_frame(bytes, &wire_gateway_mac, &src));
 		last = src;
 	}
 	assert_int_equal(f->n_received, 50000);
-	assert_sent(f, 0, 0, 0);
-	assert_int_equal(send_to(f, &last), 0); /* the newest is known */
-	assert_sent(f, 0, 1, 0);
+	segment_fixture_assert_sent(f, 0, 0, 0);
+	assert_int_equal(segment_fixture_send(f, &last), 0); /* the newest is known */
+	segment_fixture_assert_sent(f, 0, 1, 0);
 }
 
 static void every_frame_is_captured(void **state)
 {
 	char path[] = "/tmp/netfwd-segment-XXXXXX";
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	struct capture *capture;
 	struct stat st;
 
 	close(mkstemp(path));
 	assert_int_equal(capture_new(path, &capture), 0);
 	segment_set_capture(f->segment, capture);
-	add_links(f, 2);
-	receive(f, 0, 1, &wire_gateway_mac);
-	receive(f, 0, 1, &wire_broadcast_mac);
-	assert_int_equal(send_to(f, &wire_broadcast_mac), 0);
+	segment_fixture_add_guests(f, 2);
+	segment_fixture_receive(f, 0, 1, &wire_gateway_mac);
+	segment_fixture_receive(f, 0, 1, &wire_broadcast_mac);
+	assert_int_equal(segment_fixture_send(f, &wire_broadcast_mac), 0);
 	segment_flush(f->segment);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_size, 24 + 3 * (16 + 14 + 28 + 5));
@@ -441,16 +311,17 @@ static void count_links(void *arg, const struct link *link)
 
 static void links_are_visited_in_order(void **state)
 {
-	struct fixture *f = *state;
+	struct segment_fixture *f = *state;
 	unsigned int n = 0;
 
-	add_links(f, 3);
-	receive(f, 1, 1, &wire_gateway_mac);
+	segment_fixture_add_guests(f, 3);
+	segment_fixture_receive(f, 1, 1, &wire_gateway_mac);
 	segment_for_each(f->segment, count_links, &n);
 	assert_int_equal(n, 3);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, segment_fixture_setup, segment_fixture_teardown)
 
 int main(void)
 {

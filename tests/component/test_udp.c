@@ -105,7 +105,7 @@ static int start(const struct ipaddr *gateway, const struct ipaddr *guest)
 	f->guest = (struct endpoint){ *guest, 53 };
 	fake_link_init(&f->link, &fake_link_plain);
 	if (loop_new(&f->loop) < 0 || segment_new(f->loop, &host, f, &f->segment) < 0 ||
-	    segment_add(f->segment, &f->link.link) < 0 ||
+	    segment_add(f->segment, &f->link.link, SEGMENT_GUEST) < 0 ||
 	    egress_new(f->loop, f->segment, &config, &f->egress) < 0 ||
 	    udp_table_new(f->egress, &f->table) < 0)
 		return -1;

@@ -9,17 +9,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void fuzz_query(const uint8_t *message, size_t len)
 {
-	static const struct ipaddr host = { { 0xfd, [15] = 2 } };
+	static const struct dns_answer host = { .has_address = true,
+						.address = { { 0xfd, [15] = 2 } } };
 	struct dns_question q;
+	struct ipaddr addr;
 	uint8_t *reply;
 
 	if (dns_parse_query(message, len, &q) < 0)
 		return;
 	check(q.end <= len && q.end > DNS_HEADER_SIZE);
 	check(strlen(q.name) < DNS_NAME_SIZE);
-	reply = malloc(q.end + 28);
+	(void)dns_parse_reverse(q.name, &addr);
+	reply = malloc(DNS_REPLY_MAX);
 	check(reply != NULL);
-	check(dns_write_reply(message, &q, DNS_RCODE_OK, &host, reply) == q.end + 28);
+	check(dns_write_reply(message, &q, &host, reply) == q.end + 28);
 	check(memcmp(reply + DNS_HEADER_SIZE, message + DNS_HEADER_SIZE, q.end - DNS_HEADER_SIZE) ==
 	      0);
 	check(dns_parse_query(reply, q.end + 28, &q) < 0); /* a response is no query */

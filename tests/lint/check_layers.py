@@ -40,6 +40,8 @@ LIBRARIES = {
     r"uv\.h|uv/.*": r"netstack/base/loop\.c",
     r"(slirp/)?libslirp(-version)?\.h": r"netstack/slirp\.c",
     r"(lwip|netif)/.*|lwip_hooks\.h": r"(netstack|vendor)/lwip/.*",
+    r"nghttp2/.*": r"forwarder/rpc/http2(_\w+)?\.[ch]",
+    r"protobuf-c/.*|.*\.pb-c\.h": r"forwarder/rpc/messages(_\w+)?\.[ch]",
     r"microhttpd\.h": r"forwarder/http_server\.c",
     r"cyaml/.*|yaml\.h": r"forwarder/config_(parse|tree)\.[ch]",
     r"jansson\.h": r"forwarder/json\.c",

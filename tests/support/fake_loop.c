@@ -8,7 +8,7 @@
 
 #include "netstack/base/loop.h"
 
-#define MAX_WATCHES 4096
+#define MAX_WATCHES 16384
 #define MAX_ROUNDS 20000
 /* For loop_run(): real time for a peer in another process or thread. */
 #define PATIENCE_MS 10000

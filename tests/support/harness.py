@@ -173,6 +173,33 @@ class Netfwd(Program):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
+class Agent(Program):
+    """netfwd-agent, in the network namespace of a guest that is one."""
+
+    def __init__(self, guest, *arguments):
+        ready, ready_child = os.pipe()
+        binary = pathlib.Path(Netfwd.binary()).with_name("netfwd-agent")
+        command = ["nsenter", f"--net=/run/netns/{guest.name}", binary,
+                   f"--ready-fd={ready_child}", *arguments]
+        super().__init__("netfwd-agent " + " ".join(arguments), command, pass_fds=[ready_child])
+        os.close(ready_child)
+        with os.fdopen(ready, "rb") as ready:
+            answered = select.select([ready], [], [], START_TIMEOUT)[0]
+            if not answered or ready.read(1) != b"1":
+                self.kill()
+                raise RuntimeError(f"the agent did not become ready:\n{self.log()}")
+
+    def stop(self):
+        """Insists on an orderly end, sanitizers included."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_TIMEOUT)
+        finally:
+            self.kill()
+        if status != 0:
+            raise RuntimeError(f"the agent ended with {status}:\n{self.log()[-4000:]}")
+
+
 class Guest:
     """What every kind of guest can do. Subclasses say how to run a shell script in it."""
 
@@ -256,15 +283,16 @@ class QemuGuest(Machine):
     OPTIONS": QEMU's own stack, to compare with. `extra` are more arguments for QEMU.
     """
 
-    def __init__(self, netdev, boot="", extra=()):
+    def __init__(self, netdev, boot="", mac="52:54:00:12:34:56", extra=()):
         self.netdev = netdev
         self.boot = boot
+        self.mac = mac
         self.extra = extra
         self.start()
 
     def network(self):
         kind, _, path = self.netdev.partition(" ")
-        device = "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56"
+        device = f"virtio-net-pci,netdev=n0,mac={self.mac}"
         if kind != "vhost-user":
             return ["-netdev", self.netdev_argument(), "-device", device]
         # vectors=0: QEMU 7.2 needs a kernel with KVM for MSI-X here, and dies without
@@ -293,22 +321,41 @@ class QemuGuest(Machine):
         return Program("qemu", command, pass_fds=[fd])
 
 
+class WrappedGuest(Machine):
+    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+        self.start()
+
+    def launch(self, fd):
+        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(),
+                                   "-serial", f"file:{new_log('guest console')}",
+                                   "-device", "virtio-serial-pci,id=c",
+                                   "-chardev", f"socket,id=control,fd={fd}",
+                                   "-device", "virtserialport,bus=c.0,chardev=control,name=control",
+                                   verb=["qemu"], pass_fds=[fd])
+        return self.netfwd
+
+
 class UmlGuest(Machine):
     """User-Mode Linux, whose devices are vhost-user's: a kernel at the machine's own speed, in a
     process. It boots the same image as QEMU. `devices`: (path, virtio id) for each."""
 
     NET, VSOCK = 1, 19
 
-    def __init__(self, *devices, memory="256M"):
+    def __init__(self, *devices, memory="256M", boot=""):
         self.devices = devices
         self.memory = memory
+        self.boot = boot
         self.start()
 
     def launch(self, fd):
         command = ["linux.uml", f"uml_dir={work}", f"mem={self.memory}",
                    f"initrd={ROOT / 'build/guest/initramfs'}", "quiet", "console=tty0",
                    "con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{fd}",
-                   *(f"virtio_uml.device={path}:{kind}" for path, kind in self.devices)]
+                   *(f"virtio_uml.device={path}:{kind}" for path, kind in self.devices),
+                   *self.boot.split()]
         # its memory is a file there, and has to be executable
         return Program("uml", command, pass_fds=[fd], env={**os.environ, "TMPDIR": "/dev/shm"})
 
@@ -316,10 +363,10 @@ class UmlGuest(Machine):
 class NamespaceGuest(Guest):
     """A network namespace; netfwd --netns=NAME makes its interface."""
 
-    def __init__(self, name):
+    def __init__(self, name, dns=(DNS, DNS6)):
         self.name = name
         self.resolver = new_path("resolv.conf")
-        self.resolver.write_text(f"nameserver {DNS}\nnameserver {DNS6}\n")
+        self.resolver.write_text("".join(f"nameserver {server}\n" for server in dns))
         self.tools = new_path("bin")  # the same tools as in the virtual machine
         self.tools.mkdir()
         busybox = shutil.which("busybox")

@@ -6,6 +6,7 @@ The same file is the server and the client, on the host (imported by the harness
 (run as a program), so every check can run in either direction.
 
     peer serve PORT                 TCP and UDP, IPv4 and IPv6; goes on in the background
+    peer serve-vsock PORT           the same on the guest's vsock
     peer CHECK HOST PORT [NUMBER..] one of CHECKS below; prints its result as JSON
 
 A TCP client's first line tells the server what to do:
@@ -60,7 +61,38 @@ def error_name(error):
     return errno.errorcode.get(error.errno, str(error))
 
 
+def connect_hybrid(path, port):
+    """A port of the guest at the other end of netfwd's --vsock-uds."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(TIMEOUT)
+    try:
+        sock.connect(path)
+        sock.sendall(b"CONNECT %d\n" % port)
+        if not receive_line(sock).startswith("OK "):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "no OK")
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_vsock(cid, port):
+    sock = socket.socket(socket.AF_VSOCK)
+    sock.settimeout(TIMEOUT)
+    try:
+        sock.connect((cid, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
 def connect(host, port):
+    """To an address or name, to "vsock:CID", or to the path of a hybrid vsock."""
+    if host.startswith("/"):
+        return connect_hybrid(host, port)
+    if host.startswith("vsock:"):
+        return connect_vsock(int(host[6:]), port)
     # As bytes: from text, Python would first load its tables of international names.
     return socket.create_connection((host.encode(), port), TIMEOUT)
 
@@ -103,36 +135,21 @@ def close_with_reset(sock):
     sock.close()
 
 
-class Server:
-    """Serves TCP and UDP on one port, each TCP connection in a thread of its own."""
+class StreamServer:
+    """Serves a listening socket, each connection in a thread of its own."""
 
-    def __init__(self, port=0):
+    def __init__(self, sock):
         self.released = collections.defaultdict(threading.Event)
         self.ended = collections.defaultdict(threading.Event)
         self.endings = {}
-        self.tcp = socket.create_server(("::", port), family=socket.AF_INET6, backlog=4096,
-                                        dualstack_ipv6=True)
-        self.port = self.tcp.getsockname()[1]
-        self.udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        self.udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self.udp.bind(("::", self.port))
+        self.listener = sock
         threading.stack_size(256 * 1024)
-        for loop in (self.serve_tcp, self.serve_udp):
-            threading.Thread(target=loop, daemon=True).start()
+        threading.Thread(target=self.serve_streams, daemon=True).start()
 
-    def serve_tcp(self):
+    def serve_streams(self):
         while True:
-            sock, _ = self.tcp.accept()
+            sock, _ = self.listener.accept()
             threading.Thread(target=self.serve_connection, args=(sock,), daemon=True).start()
-
-    def serve_udp(self):
-        while True:
-            try:
-                data, sender = self.udp.recvfrom(65536)
-                self.udp.sendto(data, sender)
-            except OSError:
-                pass  # the refusal of an earlier answer; its sender is gone
 
     def serve_connection(self, sock):
         with sock:
@@ -184,6 +201,28 @@ class Server:
         while receive_line(sock):
             pass  # the rest of the request's head
         sock.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE))
+
+class Server(StreamServer):
+    """Serves TCP and UDP on one port."""
+
+    def __init__(self, port=0):
+        self.tcp = socket.create_server(("::", port), family=socket.AF_INET6, backlog=4096,
+                                        dualstack_ipv6=True)
+        self.port = self.tcp.getsockname()[1]
+        self.udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self.udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        self.udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.udp.bind(("::", self.port))
+        super().__init__(self.tcp)
+        threading.Thread(target=self.serve_udp, daemon=True).start()
+
+    def serve_udp(self):
+        while True:
+            try:
+                data, sender = self.udp.recvfrom(65536)
+                self.udp.sendto(data, sender)
+            except OSError:
+                pass  # the refusal of an earlier answer; its sender is gone
 
     def close(self):
         self.tcp.close()
@@ -350,12 +389,26 @@ def run_check(name, host, port, *numbers):
         return {"answer": error_name(error)}
 
 
-def serve_in_background(port):
+def serve_vsock(port):
+    sock = socket.socket(socket.AF_VSOCK)
+    sock.bind((socket.VMADDR_CID_ANY, port))
+    sock.listen(4096)
+    return StreamServer(sock)
+
+
+def serve_unix(path):
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen(4096)
+    return StreamServer(sock)
+
+
+def serve_in_background(start, port):
     """Returns when the server, a process of its own, accepts connections."""
     listening, tell = os.pipe()
     if os.fork() == 0:
         os.setsid()
-        Server(port)
+        server = start(port)  # noqa: F841  (it lives as long as its name)
         os.write(tell, b"1")
         threading.Event().wait()
     os.close(tell)
@@ -367,7 +420,10 @@ def main(arguments):
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     if arguments[0] == "serve":
-        serve_in_background(int(arguments[1]))
+        serve_in_background(Server, int(arguments[1]))
+        return
+    if arguments[0] == "serve-vsock":
+        serve_in_background(serve_vsock, int(arguments[1]))
         return
     name, host, port, *numbers = arguments
     print(json.dumps(run_check(name, host, int(port), *map(int, numbers))))

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "forwarder/ssh/ssh_tunnel.h"
@@ -119,6 +120,19 @@ static void on_input(void *arg, unsigned int events)
 		loop_stop(run->loop);
 }
 
+static int dial_unix_socket(void *arg, int *fd)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", (const char *)arg);
+	*fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert(*fd >= 0);
+	if (connect(*fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+		return 0;
+	close(*fd);
+	return -errno;
+}
+
 static struct ssh_config configure(char **argv)
 {
 	const char *server = argument(argv, "server"), *unix_path = argument(argv, "unix");
@@ -138,16 +152,16 @@ static struct ssh_config configure(char **argv)
 	if (keys && strcmp(keys, "no") == 0)
 		c.host_keys = SSH_HOST_KEYS_NO;
 	if (unix_path)
-		c.targets[c.n_targets++] =
-			(struct ssh_target){ .kind = SSH_TARGET_UNIX, .path = unix_path };
+		c.targets[c.n_targets++] = (struct ssh_target){ .dial = dial_unix_socket,
+								.arg = (void *)(uintptr_t)unix_path,
+								.name = unix_path };
 	if (server) {
 		static char host[64];
 		const char *colon = strrchr(server, ':');
 
 		snprintf(host, sizeof(host), "%.*s", (int)(colon - server), server);
 		c.targets[c.n_targets++] =
-			(struct ssh_target){ .kind = SSH_TARGET_HOST,
-					     .host = host,
+			(struct ssh_target){ .host = host,
 					     .port = (unsigned int)strtoul(colon + 1, NULL, 10) };
 	}
 	return c;

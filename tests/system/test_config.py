@@ -112,7 +112,7 @@ class Documents(unittest.TestCase):
         schema = (ROOT / "forwarder/config_parse.c").read_text()
         for line in schema.split("\n"):
             words = line.strip().split('"')
-            if words[0] in ("INT(", "ENUM(", "SWITCH(", "STRING(", "SECTION("):
+            if words[0] in ("INT(", "ENUM(", "SWITCH(", "STRING(", "SECTION(", "LIST("):
                 self.assertIn(words[1], manual)
 
 

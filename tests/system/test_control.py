@@ -6,8 +6,10 @@
 #                        netfwd ══ TAP ══ eth0 ── *:7000, peer server
 #   netfwd VERB ── control socket ─┘
 """A running netfwd is asked and told, by its verbs."""
+import concurrent.futures
 import json
 import pathlib
+import socket
 import subprocess
 import unittest
 
@@ -82,10 +84,11 @@ class Control(unittest.TestCase):
     def post(self, path, body, expected):
         done = subprocess.run(["curl", "--silent", "--max-time", "10", "--unix-socket",
                                self.control, "--output", "/dev/null", "--write-out",
-                               "%{http_code}", "--data", json.dumps(body),
+                               "%{http_code}", "--data-binary", "@-",
                                f"http://netfwd{path}"],
-                              capture_output=True, text=True, timeout=20, check=True)
-        self.assertEqual(done.stdout, str(expected), f"{path} {body}")
+                              capture_output=True, text=True, timeout=20, check=True,
+                              input=json.dumps(body))
+        self.assertEqual(done.stdout, str(expected), f"{path} {str(body)[:200]}")
 
     def test_reload_changes_the_rules_and_keeps_them_when_it_fails(self):
         port = harness.free_port()
@@ -98,6 +101,62 @@ class Control(unittest.TestCase):
         self.assertNotEqual(self.run_verb("reload").returncode, 0)
 
         self.assertTrue(self.answers(port))
+
+    def test_a_reload_under_load_drops_no_connection(self):
+        port = harness.free_port()
+        rule = f"- {{guestPort: {GUEST_PORT}, hostPort: {port}, static: true}}\n"
+        self.config.write_text(CONFIG + "portForwards:\n" + rule)
+        self.verb("reload")
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            loads = [pool.submit(peer.run_check, "upload", "127.0.0.1", port, 50_000_000)
+                     for _ in range(4)]
+            n = 0
+            while not all(load.done() for load in loads):
+                n += 1
+                other = f"- {{guestPort: {GUEST_PORT + n}, static: true, via: direct}}\n"
+                self.config.write_text(CONFIG + "portForwards:\n" + other + rule)
+                self.verb("reload")
+                with socket.create_connection(("127.0.0.1", port), 10):
+                    pass  # new ones come in as well
+        for load in loads:
+            result = load.result()
+            self.assertEqual(result["answer"], result["expected"])
+        print(f"{n} reloads under load")
+        self.assertGreater(n, 1)
+
+    def test_a_reload_changes_the_log_and_names_what_it_cannot_change(self):
+        self.config.write_text(CONFIG + "logging: {json: true}\nnetwork: {mtu: 1500}\n")
+        self.verb("reload")
+        self.assertIn("network.mtu has changed, which takes effect when", self.netfwd.log())
+        self.assertIn('"level"', self.netfwd.log().splitlines()[-1])
+
+    def test_what_cannot_be_reloaded_leaves_all_as_it_was(self):
+        port = harness.free_port()
+        good = CONFIG + ("portForwards:\n"
+                         f"- {{guestPort: {GUEST_PORT}, hostPort: {port}, static: true}}\n")
+        self.config.write_text(good)
+        self.verb("reload")
+        for bad in ("portForwards: [{guestPort: 22}]", "colour: red", "\x00", "- a",
+                    "x: " + "y" * 10_000_000):
+            with self.subTest(bad[:20]):
+                self.config.write_text(bad)
+                self.assertNotEqual(self.run_verb("reload").returncode, 0)
+                self.assertTrue(self.answers(port))
+        self.config.unlink()
+        self.assertNotEqual(self.run_verb("reload").returncode, 0)
+        self.config.mkdir()
+        self.assertNotEqual(self.run_verb("reload").returncode, 0)
+        self.assertTrue(self.answers(port))
+
+    def test_a_hundred_thousand_reported_ports_are_bounded(self):
+        added = [{"protocol": "tcp", "ip": f"10.{i >> 14}.{i >> 7 & 127}.1", "port": i % 65_000 + 1}
+                 for i in range(99_000)]  # and a few there are
+        before = len(self.status()["forwards"])
+        self.post("/v1/guests/default/listeners", {"added": added}, 200)
+        self.post("/v1/guests/default/listeners", {"added": added}, 507)
+        self.post("/v1/guests/default/listeners", {"removed": added}, 200)
+        self.assertEqual(len(self.status()["forwards"]), before)
+        self.assertLess(self.netfwd.log().count("not-forwarding"), 200)
 
     def test_events_tell_what_happened(self):
         port = harness.free_port()

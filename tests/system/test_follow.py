@@ -4,9 +4,7 @@
 #   host, in a network of its own               guest, another network namespace
 #   client ── 127.0.0.1:P, [::1]:P ── netfwd ══ TAP ══ eth0 ── *:P  (sockets of this test)
 """What a namespace guest listens on appears on the host, and goes with it."""
-import concurrent.futures
 import contextlib
-import ctypes
 import os
 import pathlib
 import socket
@@ -16,112 +14,13 @@ import unittest
 
 import paths  # noqa: F401
 import harness
+from following import (PATIENCE, PORT, Inside, Pair, pair_eventually, wait_reachable,
+                       wait_refused)
 
-CLONE_NEWNET = 0x40000000
-PATIENCE = 20  # seconds, of a busy machine
 PROMISE = 0.1  # seconds, from listen() to reachable and from close() to refused
-PORT = 8080  # below those that the kernel gives to clients; this network is the test's own
 SAMPLES = 25
-POLL = 0.002
 
-CONFIG = """\
-portForwardTypes: {any: direct}
-"""
-
-
-class Inside:
-    """Sockets in a guest's namespace, made by a thread that has entered it."""
-
-    def __init__(self, guest):
-        self.thread = concurrent.futures.ThreadPoolExecutor(1, initializer=self.enter,
-                                                            initargs=(guest.name,))
-
-    @staticmethod
-    def enter(name):
-        with open(f"/run/netns/{name}", "rb") as namespace:
-            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), CLONE_NEWNET) < 0:
-                raise OSError(ctypes.get_errno(), "setns")
-
-    @staticmethod
-    def open(address, port, kind):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        sock = socket.socket(family, kind)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.settimeout(PATIENCE)
-        sock.bind((address, port))
-        if kind == socket.SOCK_STREAM:
-            sock.listen(16)
-        return sock
-
-    def listen(self, address, port, kind=socket.SOCK_STREAM):
-        return self.thread.submit(self.open, address, port, kind).result(PATIENCE)
-
-    def close(self):
-        self.thread.shutdown()
-
-
-def connect(port, host="127.0.0.1"):
-    return socket.create_connection((host, port), PATIENCE)
-
-
-def is_reachable(port, host="127.0.0.1"):
-    try:
-        connect(port, host).close()
-    except ConnectionError:  # reset: it went while this one was being accepted
-        return False
-    return True
-
-
-def seconds_until(condition, what):
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > PATIENCE:
-            raise TimeoutError(f"gave up waiting for {what}")
-        time.sleep(POLL)
-    return time.monotonic() - start
-
-
-def wait_reachable(port, host="127.0.0.1"):
-    return seconds_until(lambda: is_reachable(port, host), f"{host}:{port} to be served")
-
-
-def wait_refused(port, host="127.0.0.1"):
-    return seconds_until(lambda: not is_reachable(port, host), f"{host}:{port} to be refused")
-
-
-class Pair:
-    """A connection through netfwd: the client's end, and the guest's."""
-
-    def __init__(self, listener, port, host="127.0.0.1"):
-        self.client = connect(port, host)
-        self.client.sendall(b"hello")
-        try:
-            self.guest = self.accept(listener)
-        except OSError:
-            self.client.close()
-            raise
-
-    @staticmethod
-    def accept(listener):
-        while True:  # what is_reachable() left in the backlog comes first
-            guest, _ = listener.accept()
-            guest.settimeout(PATIENCE)
-            with contextlib.suppress(ConnectionError):
-                if guest.recv(5) == b"hello":
-                    return guest
-            guest.close()
-
-    def check(self):
-        for source, sink in ((self.client, self.guest), (self.guest, self.client)):
-            source.sendall(b"ping")
-            if sink.recv(4, socket.MSG_WAITALL) != b"ping":
-                raise RuntimeError("the connection has ended")
-
-    def close(self):
-        self.client.close()
-        self.guest.close()
+CONFIG = "{}\n"  # a namespace's ports need no configuration
 
 
 class Follow(unittest.TestCase):
@@ -136,7 +35,7 @@ class Follow(unittest.TestCase):
         self.config_path.write_text(self.config)
         self.netfwd = harness.Netfwd.start(f"--config={self.config_path}",
                                            f"--netns={self.guest.name}", "-v")
-        self.addCleanup(self.netfwd.stop)
+        self.addCleanup(lambda: self.netfwd.stop())
         self.port = PORT
 
     def listen(self, address="0.0.0.0", port=None, kind=socket.SOCK_STREAM):
@@ -171,6 +70,60 @@ class Follow(unittest.TestCase):
                 listener.close()
                 wait_refused(self.port)
 
+    def test_what_listens_on_the_guests_loopback_is_reached(self):
+        for address in ("127.0.0.1", "::1"):
+            with self.subTest(address):
+                listener = self.listen(address)
+                wait_reachable(self.port)
+                self.pair(listener).check()
+                listener.close()
+                wait_refused(self.port)
+
+    def test_a_listener_that_moves_keeps_its_port_and_connections(self):
+        first = self.listen("127.0.0.1")
+        wait_reachable(self.port)
+        pair = self.pair(first)
+        first.close()
+        second = self.listen("0.0.0.0")
+        pair_eventually(second, self.port).check()
+        pair.check()
+        self.assertNotIn("stopping ", self.netfwd.log())
+        second.close()
+        wait_refused(self.port)
+
+    def follow_another_guest(self, config):
+        guest = harness.NamespaceGuest("other")
+        self.addCleanup(guest.remove)
+        inside = Inside(guest)
+        self.addCleanup(inside.close)
+        path = pathlib.Path(harness.new_path("yaml"))
+        path.write_text(config)
+        netfwd = harness.Netfwd.start(f"--config={path}", f"--netns={guest.name}", "-v",
+                                      f"--control={harness.new_path('sock')}")
+        self.addCleanup(netfwd.stop)
+        listener = inside.listen("0.0.0.0", self.port)
+        self.addCleanup(listener.close)
+        return netfwd, listener
+
+    def test_of_two_guests_the_first_keeps_the_port_and_the_second_is_told(self):
+        first = self.listen()
+        wait_reachable(self.port)
+        netfwd, second = self.follow_another_guest("{}")
+        netfwd.wait_log("failed protocol=tcp", PATIENCE)
+        self.assertIn("in use by netfwd", netfwd.log())
+        self.pair(first).check()
+        first.close()
+        netfwd.wait_log("recovered protocol=tcp", PATIENCE)
+        pair_eventually(second, self.port).check()
+
+    def test_by_option_the_second_guest_gets_the_next_free_port(self):
+        self.listen()
+        wait_reachable(self.port)
+        netfwd, second = self.follow_another_guest("autoCorrect: true")
+        netfwd.wait_log(f"forwarding protocol=tcp host=127.0.0.1:{self.port + 1}", PATIENCE)
+        self.port += 1
+        pair_eventually(second, self.port).check()
+
     def first_sender(self, client, server):
         """Sends until something arrives: the first datagram may be lost to ARP."""
         server.settimeout(PROMISE)
@@ -182,21 +135,15 @@ class Follow(unittest.TestCase):
                 return sender
         raise TimeoutError("no datagram arrived")
 
-    def pair_eventually(self, listener):
-        """A client that comes before netfwd has seen a change is reset."""
-        listener.settimeout(5 * PROMISE)
-        for _ in range(int(PATIENCE / PROMISE)):
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                return self.pair(listener)
-        raise TimeoutError("no connection arrived")
-
     def test_both_halves_of_a_published_port_are_one(self):
         first = self.listen("0.0.0.0")
         wait_reachable(self.port)
         pair = self.pair(first)
         second = self.listen("::")
         first.close()
-        self.pair_eventually(second).check()
+        eventual = pair_eventually(second, self.port)
+        self.addCleanup(eventual.close)
+        eventual.check()
         pair.check()
         self.assertEqual(self.netfwd.log().count("forwarding protocol=tcp"), 1)
         second.close()
@@ -252,6 +199,16 @@ class Follow(unittest.TestCase):
         self.listen()
         wait_reachable(self.port)  # by then it has looked
         self.assertNotIn("protocol=udp", self.netfwd.log())
+
+    def test_udp_ports_of_clients_are_published_when_a_rule_names_them(self):
+        self.config_path.write_text("portForwards: [{guestPort: 40001}]")
+        self.netfwd.stop()
+        self.netfwd = harness.Netfwd.start(f"--config={self.config_path}",
+                                           f"--netns={self.guest.name}", "-v")
+        self.listen(port=40000, kind=socket.SOCK_DGRAM)
+        self.listen(port=40001, kind=socket.SOCK_DGRAM)
+        self.netfwd.wait_log("forwarding protocol=udp host=127.0.0.1:40001", PATIENCE)
+        self.assertNotIn(":40000", self.netfwd.log())
 
     def test_watching_costs_little(self):
         def seconds():

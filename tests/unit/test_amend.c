@@ -13,10 +13,7 @@
 #include "netstack/base/bytes.h"
 #include "tests/support/wire.h"
 
-#define UDP_AT (ETH_HEADER_SIZE + 20)
-#define BOOTP_AT (UDP_AT + 8)
-#define OPTIONS_AT (BOOTP_AT + 240)
-#define DHCP_SIZE 548 /* of libslirp's replies, padded */
+#define DHCP_SIZE 548
 #define RA_AT (ETH_HEADER_SIZE + 40)
 
 static const struct amend_config config = {
@@ -24,15 +21,6 @@ static const struct amend_config config = {
 	.gateway4 = IPADDR_V4(192, 168, 5, 2),
 	.gateway6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } },
 	.dns6 = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 3 } },
-};
-
-static const uint8_t offer_options[] = {
-	53, 1, 2,		     /* OFFER */
-	54, 4, 192, 168, 5,    2,    /* server */
-	1,  4, 255, 255, 255,  0,    /* mask */
-	3,  4, 192, 168, 5,    2,    /* router */
-	6,  4, 192, 168, 5,    3,    /* resolver */
-	51, 4, 0,   1,	 0x51, 0x80, /* lease */
 };
 
 /* A frame in memory of its size and the promised room. */
@@ -50,27 +38,6 @@ static struct fixture from_bytes(const uint8_t *bytes, size_t len)
 	return f;
 }
 
-static struct fixture dhcp_reply(const uint8_t *options, size_t len, size_t size)
-{
-	struct wire w = wire_to(&wire_gateway4, 68, 67);
-	uint8_t bytes[FRAME_MAX_SIZE], bootp[DHCP_SIZE] = { 2, 1, 6, 0 };
-
-	w = wire_back(&w);
-	put_be32(bootp + 236, 0x63825363);
-	assert_true(240 + len <= sizeof(bootp));
-	memcpy(bootp + 240, options, len);
-	return from_bytes(bytes, wire_udp(bytes, &w, bootp, size));
-}
-
-static struct fixture offer(void)
-{
-	uint8_t options[sizeof(offer_options) + 1];
-
-	memcpy(options, offer_options, sizeof(offer_options));
-	options[sizeof(offer_options)] = 255;
-	return dhcp_reply(options, sizeof(options), DHCP_SIZE);
-}
-
 static void amend(struct fixture *f)
 {
 	f->len = amend_frame(f->bytes, f->len, &config);
@@ -85,72 +52,6 @@ static void assert_untouched(struct fixture f)
 	assert_int_equal(amend_frame(f.bytes, f.len, &config), f.len);
 	assert_memory_equal(f.bytes, before, f.len);
 	free(before);
-	free(f.bytes);
-}
-
-static void a_dhcp_reply_tells_the_mtu(void **state)
-{
-	static const uint8_t mtu[] = { 26, 2, 0xff, 0xf0, 255 };
-	struct fixture f = offer();
-	size_t len = f.len;
-	uint8_t before[BOOTP_AT + DHCP_SIZE];
-
-	(void)state;
-	memcpy(before, f.bytes, f.len);
-	amend(&f);
-
-	assert_int_equal(f.len, len);
-	assert_memory_equal(f.bytes, before, UDP_AT + 6);
-	assert_memory_equal(f.bytes + BOOTP_AT, before + BOOTP_AT, 240 + sizeof(offer_options));
-	assert_memory_equal(f.bytes + OPTIONS_AT + sizeof(offer_options), mtu, sizeof(mtu));
-	for (size_t i = OPTIONS_AT + sizeof(offer_options) + sizeof(mtu); i < len; i++)
-		assert_int_equal(f.bytes[i], 0);
-	assert_true(wire_has_right_checksum(f.bytes, f.len));
-	assert_untouched(f); /* the second time */
-}
-
-static void padding_between_options_is_passed_over(void **state)
-{
-	static const uint8_t options[] = { 53, 1, 5, 0, 0, 0, 51, 4, 0, 0, 0, 9, 255 };
-	struct fixture f = dhcp_reply(options, sizeof(options), DHCP_SIZE);
-
-	(void)state;
-	amend(&f);
-	assert_int_equal(f.bytes[OPTIONS_AT + sizeof(options) - 1], 26);
-	free(f.bytes);
-}
-
-static void dhcp_without_room_or_end_stays_as_it_is(void **state)
-{
-	static const uint8_t end[] = { 53, 1, 2, 255 };
-	static const uint8_t no_end[] = { 53, 1, 2, 0 };
-	static const uint8_t beyond[] = { 53, 250 };
-	static const uint8_t kind_only[] = { 53 };
-	static const uint8_t has_mtu[] = { 53, 1, 2, 26, 2, 5, 0xdc, 255 };
-
-	(void)state;
-	assert_untouched(dhcp_reply(end, sizeof(end), 240 + 4));
-	assert_untouched(dhcp_reply(end, sizeof(end), 240 + 4 + 3));
-	assert_untouched(dhcp_reply(no_end, sizeof(no_end), 240 + 4));
-	assert_untouched(dhcp_reply(no_end, sizeof(no_end), DHCP_SIZE));
-	assert_untouched(dhcp_reply(beyond, sizeof(beyond), 240 + 8));
-	assert_untouched(dhcp_reply(kind_only, sizeof(kind_only), 240 + 1));
-	assert_untouched(dhcp_reply(has_mtu, sizeof(has_mtu), DHCP_SIZE));
-	assert_untouched(dhcp_reply(end, 0, 240));
-	assert_untouched(dhcp_reply(end, 0, 239));
-	assert_untouched(dhcp_reply(end, 0, 0));
-}
-
-/* 4 bytes of room behind the end are enough for the option. */
-static void the_last_byte_of_room_is_used(void **state)
-{
-	static const uint8_t end[] = { 53, 1, 2, 255 };
-	struct fixture f = dhcp_reply(end, sizeof(end), 240 + 4 + 4);
-
-	(void)state;
-	amend(&f);
-	assert_int_equal(f.bytes[OPTIONS_AT + 3], 26);
-	assert_int_equal(f.bytes[f.len - 1], 255);
 	free(f.bytes);
 }
 
@@ -307,10 +208,6 @@ static void other_frames_stay_as_they_are(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_dhcp_reply_tells_the_mtu),
-		cmocka_unit_test(padding_between_options_is_passed_over),
-		cmocka_unit_test(dhcp_without_room_or_end_stays_as_it_is),
-		cmocka_unit_test(the_last_byte_of_room_is_used),
 		cmocka_unit_test(a_router_advertisement_tells_mtu_and_resolver),
 		cmocka_unit_test(what_the_advertisement_has_stays),
 		cmocka_unit_test(a_refusal_comes_from_the_gateway),

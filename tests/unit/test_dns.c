@@ -154,17 +154,20 @@ static void only_ascii_letters_change_case(void **state)
 
 static void a_reply_repeats_the_question(void **state)
 {
-	static const struct ipaddr host = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } };
+	static const struct dns_answer host = {
+		.has_address = true,
+		.address = { { 0xfd, 0, 0xc0, 0xa8, 0, 5, [15] = 2 } },
+	};
 	static const uint8_t answer[] = {
 		0xc0, 12,   0, 28, 0, 1, 0, 0, 0, 5, 0, 16, 0xfd, 0,
 		0xc0, 0xa8, 0, 5,  0, 0, 0, 0, 0, 0, 0, 0,  0,	  2,
 	};
 	struct dns_question q;
-	uint8_t *reply = malloc(QUESTION_END + 28);
+	uint8_t *reply = malloc(DNS_REPLY_MAX);
 
 	(void)state;
 	assert_int_equal(parse(query, sizeof(query), &q), 0);
-	assert_int_equal(dns_write_reply(query, &q, DNS_RCODE_OK, &host, reply), QUESTION_END + 28);
+	assert_int_equal(dns_write_reply(query, &q, &host, reply), QUESTION_END + 28);
 	assert_int_equal(get_be16(reply), 0x1234);
 	assert_int_equal(get_be16(reply + 2), 0x8580); /* QR AA RD RA */
 	assert_int_equal(get_be16(reply + 4), 1);
@@ -178,34 +181,105 @@ static void a_reply_repeats_the_question(void **state)
 
 static void an_ipv4_answer_has_four_bytes(void **state)
 {
-	static const struct ipaddr host = IPADDR_V4(192, 168, 5, 2);
+	static const struct dns_answer host = { .has_address = true,
+						.address = IPADDR_V4(192, 168, 5, 2) };
 	static const uint8_t answer[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 192, 168, 5, 2 };
 	struct dns_question q;
-	uint8_t m[sizeof(query)], reply[QUESTION_END + 28];
+	uint8_t m[sizeof(query)], reply[DNS_REPLY_MAX];
 
 	(void)state;
 	memcpy(m, query, sizeof(m));
 	m[33] = DNS_TYPE_A;
 	m[2] = 0; /* recursion not desired */
 	assert_int_equal(parse(m, sizeof(m), &q), 0);
-	assert_int_equal(dns_write_reply(m, &q, DNS_RCODE_OK, &host, reply), QUESTION_END + 16);
+	assert_int_equal(dns_write_reply(m, &q, &host, reply), QUESTION_END + 16);
 	assert_int_equal(get_be16(reply + 2), 0x8480);
 	assert_memory_equal(reply + QUESTION_END, answer, sizeof(answer));
 }
 
 static void no_answer_is_a_reply_as_well(void **state)
 {
+	static const struct dns_answer nothing = { .rcode = DNS_RCODE_OK },
+				       failure = { .rcode = DNS_RCODE_SERVFAIL },
+				       no_name = { .rcode = DNS_RCODE_NXDOMAIN };
 	struct dns_question q;
-	uint8_t reply[QUESTION_END + 28];
+	uint8_t reply[DNS_REPLY_MAX];
 
 	(void)state;
 	assert_int_equal(parse(query, sizeof(query), &q), 0);
-	assert_int_equal(dns_write_reply(query, &q, DNS_RCODE_OK, NULL, reply), QUESTION_END);
+	assert_int_equal(dns_write_reply(query, &q, &nothing, reply), QUESTION_END);
 	assert_int_equal(get_be16(reply + 2), 0x8580);
 	assert_int_equal(get_be16(reply + 6), 0);
-	assert_int_equal(dns_write_reply(query, &q, DNS_RCODE_SERVFAIL, NULL, reply), QUESTION_END);
+	assert_int_equal(dns_write_reply(query, &q, &failure, reply), QUESTION_END);
 	assert_int_equal(get_be16(reply + 2), 0x8182);
 	assert_int_equal(get_be16(reply + 6), 0);
+	assert_int_equal(dns_write_reply(query, &q, &no_name, reply), QUESTION_END);
+	assert_int_equal(get_be16(reply + 2), 0x8583); /* we know that there is none */
+}
+
+static void an_address_has_a_name(void **state)
+{
+	static const struct dns_answer one = { .has_name = true, .name = "one.netfwd.internal" };
+	static const uint8_t answer[] = "\xc0\x0c\0\x1c\0\1\0\0\0\5\0\x15\3one\6netfwd\10internal";
+	struct dns_question q;
+	uint8_t reply[DNS_REPLY_MAX];
+
+	(void)state;
+	assert_int_equal(parse(query, sizeof(query), &q), 0);
+	assert_int_equal(dns_write_reply(query, &q, &one, reply), QUESTION_END + sizeof(answer));
+	assert_memory_equal(reply + QUESTION_END, answer, sizeof(answer));
+}
+
+static void the_longest_names_fit_a_reply(void **state)
+{
+	uint8_t labels[] = { 63, 63, 63, 61 }, m[512];
+	size_t len = make_query(m, labels, 4);
+	struct dns_answer answer = { .has_name = true };
+	uint8_t *reply = malloc(DNS_REPLY_MAX);
+	struct dns_question q;
+
+	(void)state;
+	assert_int_equal(parse(m, len, &q), 0);
+	memcpy(answer.name, q.name, sizeof(q.name));
+	assert_int_equal(dns_write_reply(m, &q, &answer, reply), len + 12 + 255);
+	free(reply);
+}
+
+static void reverse_names_are_read(void **state)
+{
+	static const struct {
+		const char *name, *address; /* NULL: none */
+	} cases[] = {
+		{ "15.5.168.192.in-addr.arpa", "192.168.5.15" },
+		{ "255.255.255.255.in-addr.arpa", "255.255.255.255" },
+		{ "0.0.0.0.in-addr.arpa", "0.0.0.0" },
+		{ "256.5.168.192.in-addr.arpa", NULL },
+		{ "5.168.192.in-addr.arpa", NULL },
+		{ "1.15.5.168.192.in-addr.arpa", NULL },
+		{ "15.5.168.192.in-addr.arpa.example", NULL },
+		{ "15.5.168..in-addr.arpa", NULL },
+		{ "0015.5.168.192.in-addr.arpa", NULL },
+		{ "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.0.0.0.8.a.0.c.0.0.d.f.ip6.arpa",
+		  "fd00:c0a8:5::2" },
+		{ "0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.0.0.0.8.a.0.c.0.0.d.f.ip6.arpa", NULL },
+		{ "g.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.5.0.0.0.8.a.0.c.0.0.d.f.ip6.arpa",
+		  NULL },
+		{ "ip6.arpa", NULL },
+		{ "", NULL },
+	};
+	struct ipaddr expected, found;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool is_one = dns_parse_reverse(cases[i].name, &found);
+
+		if (is_one != (cases[i].address != NULL))
+			fail_msg("in \"%s\"", cases[i].name);
+		if (!is_one)
+			continue;
+		assert_int_equal(ipaddr_parse(cases[i].address, &expected), 0);
+		assert_true(ipaddr_equal(&found, &expected));
+	}
 }
 
 static void the_first_usable_resolver_is_taken(void **state)
@@ -269,6 +343,9 @@ int main(void)
 		cmocka_unit_test(a_reply_repeats_the_question),
 		cmocka_unit_test(an_ipv4_answer_has_four_bytes),
 		cmocka_unit_test(no_answer_is_a_reply_as_well),
+		cmocka_unit_test(an_address_has_a_name),
+		cmocka_unit_test(the_longest_names_fit_a_reply),
+		cmocka_unit_test(reverse_names_are_read),
 		cmocka_unit_test(the_first_usable_resolver_is_taken),
 	};
 

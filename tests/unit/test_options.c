@@ -132,6 +132,45 @@ static void each_guest_option_chooses_its_link(void **state)
 	options_deinit(&o);
 }
 
+static void a_shared_network_takes_any_number_of_guests(void **state)
+{
+	static const struct {
+		enum options_link link;
+		const char *where;
+	} expected[] = { { OPTIONS_LINK_STREAM, "a.sock" },
+			 { OPTIONS_LINK_NETNS, "c1" },
+			 { OPTIONS_LINK_NETNS, "c2" },
+			 { OPTIONS_LINK_DGRAM, "b.sock" },
+			 { OPTIONS_LINK_FD, "7" } };
+	struct command c;
+	struct options o;
+
+	(void)state;
+	parse_good(&c,
+		   "--stream a.sock --netns c1 --netns c2 --shared --dgram b.sock --fd 7 --isolate "
+		   "--host-interface netfwd0 --uplink br0 --leases l.txt --ifname e0",
+		   &o);
+	assert_true(o.is_shared);
+	assert_int_equal(o.link, OPTIONS_LINK_SHARED);
+	assert_int_equal(o.n_links, 5);
+	for (size_t i = 0; i < 5; i++) {
+		assert_int_equal(o.links[i].link, expected[i].link);
+		assert_string_equal(o.links[i].where, expected[i].where);
+	}
+	assert_int_equal(o.links[4].fd, 7);
+	assert_string_equal(o.shared.host_interface, "netfwd0");
+	assert_string_equal(o.shared.uplink, "br0");
+	assert_string_equal(o.shared.leases, "l.txt");
+	assert_true(o.shared.isolate);
+	options_complete(&o);
+	assert_int_equal(o.mtu, 1500);
+	options_deinit(&o);
+
+	parse_good(&c, "--shared", &o);
+	assert_int_equal(o.n_links, 0);
+	options_deinit(&o);
+}
+
 static void qemus_arguments_are_left_alone(void **state)
 {
 	struct command c;
@@ -174,8 +213,10 @@ static void help_and_version_win_over_what_follows(void **state)
 	options_deinit(&o);
 }
 
-#define ONE_GUEST \
-	" were both given, but one netfwd serves one guest; start another netfwd for the second"
+#define ONE_GUEST                                                                          \
+	" were both given, but one netfwd serves one guest; start another netfwd for the " \
+	"second, or add --shared"
+#define SHARED_ONLY " is of a network of many guests; add --shared"
 #define FD_RULE ": must be the number of an inherited descriptor, 3 or above"
 #define MTU_RULE ": must be 1280 (the least that IPv6 allows) to 65520"
 #define NETWORK_RULE ": must be an IPv4 network such as 192.168.5.0/24, /8 to /27"
@@ -203,6 +244,11 @@ static const struct {
 	{ "--dgram a --dgram b", "--dgram and --dgram" ONE_GUEST },
 	{ "--vhost-user a --dgram b", "--vhost-user and --dgram" ONE_GUEST },
 	{ "qemu --fd 3 -- q", "netfwd qemu and --fd" ONE_GUEST },
+	{ "qemu --shared -- q", "netfwd qemu has one guest; with --shared, start QEMU by itself" },
+	{ "--host-interface n0", "--host-interface" SHARED_ONLY },
+	{ "--isolate --stream a", "--isolate" SHARED_ONLY },
+	{ "--leases a --uplink b", "--uplink" SHARED_ONLY },
+	{ "--shared --uplink a/b", "--uplink a/b" IFNAME_RULE },
 	{ "--stream=", "--stream: the path of a UNIX socket has 1 to 107 characters, this one 0" },
 	{ "--fd 2", "--fd 2" FD_RULE },
 	{ "--fd -1", "--fd -1" FD_RULE },
@@ -286,6 +332,7 @@ int main(void)
 		cmocka_unit_test(nothing_given_means_the_users_socket_and_defaults),
 		cmocka_unit_test(every_option_reaches_its_field),
 		cmocka_unit_test(each_guest_option_chooses_its_link),
+		cmocka_unit_test(a_shared_network_takes_any_number_of_guests),
 		cmocka_unit_test(qemus_arguments_are_left_alone),
 		cmocka_unit_test(help_and_version_win_over_what_follows),
 		cmocka_unit_test(bad_lines_are_refused_with_what_to_do),

@@ -197,6 +197,29 @@ static void the_kind_of_guest_is_known_when_either_has_said_it(void **state)
 	}
 }
 
+static void only_a_qemu_of_our_own_is_given_a_serial_port(void **state)
+{
+	static const struct {
+		const char *arguments, *yaml;
+		int expected;
+	} rows[] = {
+		{ "", "agent: {transport: serial}", -EINVAL },
+		{ "--stream /a", "agent: {transport: serial}", -EINVAL },
+		{ "--stream /a", "agent: {transport: serial, path: /b}", 0 },
+		{ "", "agent: {transport: vsock, cid: 3}", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct both b;
+
+		assert_int_equal(merge(&b, rows[i].arguments, rows[i].yaml), rows[i].expected);
+		if (rows[i].expected < 0)
+			assert_non_null(strstr(b.error, "agent.path"));
+		both_deinit(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +229,7 @@ int main(void)
 		cmocka_unit_test(each_guest_of_the_file_chooses_its_link),
 		cmocka_unit_test(an_interface_name_needs_a_namespace_from_either),
 		cmocka_unit_test(the_kind_of_guest_is_known_when_either_has_said_it),
+		cmocka_unit_test(only_a_qemu_of_our_own_is_given_a_serial_port),
 		cmocka_unit_test(forwards_of_the_command_line_are_the_first_rules),
 	};
 

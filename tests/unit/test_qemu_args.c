@@ -63,6 +63,12 @@ static void the_arguments_are_the_documented_ones(void **state)
 	(void)state;
 	assert_int_equal(qemu_netdev_fd(7, got), 0);
 	assert_string_equal(got, "stream,id=netfwd0,server=off,addr.type=fd,addr.str=7");
+	assert_int_equal(qemu_chardev_fd(8, got), 0);
+	assert_string_equal(got, "socket,id=netfwd-agent0,fd=8");
+	assert_int_equal(qemu_serial("virtio-net-pci", got), 0);
+	assert_string_equal(got, "virtio-serial-pci,id=netfwd-serial0");
+	assert_int_equal(qemu_serial("virtio-net-ccw", got), 0);
+	assert_string_equal(got, "virtio-serial-ccw,id=netfwd-serial0");
 	assert_int_equal(qemu_netdev_stream("/run/n.sock", &v72, got), 0);
 	assert_string_equal(got, "stream,id=netfwd0,server=off,addr.type=unix,"
 				 "addr.path=/run/n.sock");

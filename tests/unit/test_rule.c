@@ -307,7 +307,10 @@ static void sockets_and_reversed_rules(void **state)
 {
 	static const struct asked asked[] = {
 		{ "127.0.0.1:8080", "/run/a.sock user 0 ssh", NULL },
-		{ "127.0.0.1:9000", "127.0.0.1:9000 [::1]:9000 builtin 0 ssh", NULL },
+		/* netfwd itself listens there */
+		{ "127.0.0.1:9000", "- user 2", "- user 3" },
+		{ "[::ffff:127.0.0.1]:9000", "- user 2", "- user 3" },
+		{ "0.0.0.0:9000", "127.0.0.1:9000 [::1]:9000 builtin 0 ssh", NULL },
 		{ "127.0.0.1:9001", "127.0.0.1:9001 [::1]:9001 builtin 0 ssh", NULL },
 		{ NULL, NULL, NULL },
 	};

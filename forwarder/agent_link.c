@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/agent_link.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "forwarder/agent_client.h"
+#include "netstack/base/log.h"
+
+struct agent_link {
+	struct agent_transport *transport;
+	struct agent_client *client;
+	port_watch_fn *listeners;
+	void *arg;
+};
+
+static int on_connect(void *arg, struct stream **out)
+{
+	struct agent_link *link = arg;
+
+	return agent_transport_connect(link->transport, out);
+}
+
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct agent_link *link = arg;
+
+	if (link->listeners)
+		link->listeners(link->arg, all, n);
+}
+
+int agent_link_new(struct loop *loop, const struct agent_link_setup *setup, struct agent_link **out)
+{
+	struct agent_link *link = calloc(1, sizeof(*link));
+	const struct agent_client_config client = {
+		.connect = on_connect,
+		.listeners = on_listeners,
+		.arg = link,
+	};
+	int r;
+
+	if (!link) {
+		log_error("no memory for the agent");
+		return -ENOMEM;
+	}
+	link->listeners = setup->listeners;
+	link->arg = setup->arg;
+	r = agent_transport_new(loop, &setup->transport, &link->transport);
+	if (r == 0) {
+		r = agent_client_new(loop, &client, &link->client);
+		if (r < 0)
+			log_error("no memory for the agent");
+	}
+	if (r < 0) {
+		agent_link_free(link);
+		return r;
+	}
+	log_info("the agent is looked for on %s", agent_transport_name(link->transport));
+	*out = link;
+	return 0;
+}
+
+static void log_counters(const struct agent_client *client)
+{
+	const struct agent_client_counters *c = agent_client_counters(client);
+
+	log_info("counter agent-connects: %" PRIu64, c->connects);
+	log_info("counter agent-losses: %" PRIu64, c->losses);
+	log_info("counter agent-listeners-refused: %" PRIu64, c->listeners_refused);
+	log_info("counter agent-datagrams-dropped: %" PRIu64, c->datagrams_dropped);
+}
+
+void agent_link_free(struct agent_link *link)
+{
+	if (!link)
+		return;
+	if (link->client)
+		log_counters(link->client);
+	agent_client_free(link->client);
+	agent_transport_free(link->transport);
+	free(link);
+}
+
+struct port_range agent_link_ephemeral(const struct agent_link *link)
+{
+	return agent_client_ephemeral(link->client);
+}
+
+struct tunnel *agent_link_tunnel(struct agent_link *link)
+{
+	return agent_client_tunnel(link->client);
+}

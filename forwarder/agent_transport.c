@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "forwarder/agent_transport.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <linux/vm_sockets.h>
+
+#include "forwarder/agent_token.h"
+#include "forwarder/config.h"
+#include "forwarder/rpc/serial_port.h"
+#include "forwarder/token_stream.h"
+#include "netstack/base/log.h"
+#include "netstack/base/loop.h"
+#include "netstack/stack.h"
+#include "netstack/stream.h"
+#include "netstack/stream_fd.h"
+
+#define NAME_SIZE 160
+
+struct agent_transport {
+	struct loop *loop;
+	struct agent_transport_setup setup;
+	struct agent_token token; /* of TCP; "" if there is none */
+	struct serial_port *serial;
+	bool is_serial_broken;
+	char name[NAME_SIZE];
+};
+
+static unsigned int port_of(const struct config_agent *config)
+{
+	return config->port ? (unsigned int)config->port : AGENT_DEFAULT_PORT;
+}
+
+/* --- sockets ------------------------------------------------------------- */
+
+static int connect_socket(const void *address, socklen_t len)
+{
+	const struct sockaddr *sa = address;
+	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r = 0;
+
+	if (fd < 0)
+		return -errno;
+	/* of a UNIX socket EAGAIN: its backlog is full */
+	if (connect(fd, sa, len) < 0 && errno != EINPROGRESS)
+		r = -errno;
+	if (r < 0)
+		close(fd);
+	return r < 0 ? r : fd;
+}
+
+static int connect_vsock(struct agent_transport *t, struct stream **out)
+{
+	const struct sockaddr_vm address = {
+		.svm_family = AF_VSOCK,
+		.svm_cid = (unsigned int)t->setup.config->cid,
+		.svm_port = port_of(t->setup.config),
+	};
+	int fd = connect_socket(&address, sizeof(address));
+
+	return fd < 0 ? fd : stream_fd_new(t->loop, fd, true, out);
+}
+
+static int open_unix(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	memcpy(address.sun_path, path, strlen(path) + 1); /* checked: config_check.c */
+	return connect_socket(&address, sizeof(address));
+}
+
+static int connect_unix(struct agent_transport *t, struct stream **out)
+{
+	int fd = open_unix(t->setup.config->path);
+
+	return fd < 0 ? fd : stream_fd_new(t->loop, fd, false, out);
+}
+
+static int connect_tcp(struct agent_transport *t, struct stream **out)
+{
+	const struct endpoint guest = { t->setup.guest, (uint16_t)port_of(t->setup.config) };
+	struct stream *stream;
+	int r = stack_dial_tcp(t->setup.stack, &guest, &stream);
+
+	return r < 0 ? r : token_stream_new(stream, &t->token, out);
+}
+
+/* --- a serial line ------------------------------------------------------- */
+
+static void on_broken(void *arg, int error)
+{
+	struct agent_transport *t = arg;
+
+	log_debug("the line of %s has ended: %s", t->name, strerror(-error));
+	t->is_serial_broken = true; /* the next connect opens another */
+}
+
+static int open_serial(struct agent_transport *t, int fd)
+{
+	const struct serial_port_owner owner = { .broken = on_broken, .arg = t };
+
+	t->is_serial_broken = false;
+	return serial_port_new(t->loop, fd, &owner, &t->serial);
+}
+
+static int connect_serial(struct agent_transport *t, struct stream **out)
+{
+	int r = 0;
+
+	if (t->is_serial_broken && !t->setup.config->path)
+		return -ENOTCONN; /* QEMU has ended, and so do we */
+	if (t->is_serial_broken || !t->serial) {
+		int fd;
+
+		serial_port_free(t->serial);
+		t->serial = NULL;
+		fd = open_unix(t->setup.config->path);
+		r = fd < 0 ? fd : open_serial(t, fd);
+	}
+	return r < 0 ? r : serial_port_call(t->serial, out);
+}
+
+/* ------------------------------------------------------------------------- */
+
+int agent_transport_connect(struct agent_transport *t, struct stream **out)
+{
+	switch (t->setup.config->transport) {
+	case CONFIG_AGENT_VSOCK:
+		return connect_vsock(t, out);
+	case CONFIG_AGENT_SERIAL:
+		return connect_serial(t, out);
+	case CONFIG_AGENT_UNIX:
+		return connect_unix(t, out);
+	case CONFIG_AGENT_TCP:
+		return connect_tcp(t, out);
+	case CONFIG_AGENT_DEFAULT:
+	case CONFIG_AGENT_NONE:
+		break;
+	}
+	return -EINVAL;
+}
+
+static void set_name(struct agent_transport *t)
+{
+	const struct config_agent *c = t->setup.config;
+	char guest[ADDR_TEXT_SIZE];
+
+	if (c->transport == CONFIG_AGENT_VSOCK)
+		(void)snprintf(t->name, sizeof(t->name), "vsock %d:%u", c->cid, port_of(c));
+	else if (c->transport == CONFIG_AGENT_TCP)
+		(void)snprintf(t->name, sizeof(t->name), "tcp %s:%u",
+			       ipaddr_format(&t->setup.guest, guest), port_of(c));
+	else
+		(void)snprintf(t->name, sizeof(t->name), "%s %s",
+			       c->transport == CONFIG_AGENT_SERIAL ? "serial" : "unix",
+			       c->path ? c->path : "port of QEMU");
+}
+
+static int read_token(struct agent_transport *t)
+{
+	char error[AGENT_TOKEN_ERROR_SIZE];
+	int r;
+
+	if (t->setup.config->transport != CONFIG_AGENT_TCP)
+		return 0;
+	r = agent_token_read(t->setup.config->token_file, &t->token, error);
+	if (r < 0)
+		log_error("agent.tokenFile: %s", error);
+	return r;
+}
+
+int agent_transport_new(struct loop *loop, const struct agent_transport_setup *setup,
+			struct agent_transport **out)
+{
+	struct agent_transport *t = calloc(1, sizeof(*t));
+	int r;
+
+	if (!t) {
+		log_error("no memory for the agent");
+		if (setup->serial_fd >= 0)
+			close(setup->serial_fd);
+		return -ENOMEM;
+	}
+	t->loop = loop;
+	t->setup = *setup;
+	set_name(t);
+	r = setup->serial_fd < 0 ? 0 : open_serial(t, setup->serial_fd);
+	if (r < 0)
+		log_error("the agent cannot be reached by %s: %s", t->name, strerror(-r));
+	if (r == 0)
+		r = read_token(t);
+	if (r < 0) {
+		agent_transport_free(t);
+		return r;
+	}
+	*out = t;
+	return 0;
+}
+
+void agent_transport_free(struct agent_transport *t)
+{
+	if (!t)
+		return;
+	serial_port_free(t->serial);
+	free(t);
+}
+
+const char *agent_transport_name(const struct agent_transport *t)
+{
+	return t->name;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/agent_pair.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "forwarder/tcp_forward.h"
+#include "forwarder/tunnel.h"
+#include "forwarder/udp_forward.h"
+#include "netstack/base/loop.h"
+#include "netstack/stream_fd.h"
+#include "tests/support/patience.h"
+
+static void must(bool condition, const char *what)
+{
+	if (condition)
+		return;
+	(void)fprintf(stderr, "agent_pair: %s\n", what);
+	abort();
+}
+
+static int on_connect(void *arg, struct stream **out)
+{
+	struct agent_pair *p = arg;
+	struct stream *guest;
+	int fds[2];
+
+	p->n_connects++;
+	if (!p->server)
+		return -ECONNREFUSED;
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0,
+	     "socketpair");
+	p->server_fd = fds[1];
+	must(stream_fd_new(p->loop, fds[1], false, &guest) == 0, "stream");
+	agent_server_accept(p->server, guest);
+	return stream_fd_new(p->loop, fds[0], false, out);
+}
+
+static void on_listeners(void *arg, const struct port_listener *all, unsigned int n)
+{
+	struct agent_pair *p = arg;
+
+	p->n_told++;
+	free(p->listeners);
+	p->listeners = calloc(n + 1U, sizeof(*all));
+	memcpy(p->listeners, all, n * sizeof(*all));
+	p->n_listeners = n;
+}
+
+void agent_pair_start_agent(struct agent_pair *p)
+{
+	must(agent_server_new(p->loop, &p->server_config, &p->server) == 0, "server");
+}
+
+void agent_pair_kill_agent(struct agent_pair *p)
+{
+	agent_server_free(p->server);
+	p->server = NULL;
+}
+
+void agent_pair_start(struct agent_pair *p, struct loop *loop)
+{
+	struct agent_client_config config = {
+		.connect = on_connect,
+		.listeners = on_listeners,
+		.arg = p,
+	};
+
+	p->loop = loop;
+	agent_pair_start_agent(p);
+	must(agent_client_new(loop, &config, &p->client) == 0, "client");
+	must(udp_hub_new(loop, &p->hub) == 0, "hub");
+	p->tunnel = agent_client_tunnel(p->client);
+	UNTIL(loop, p->tunnel->state == TUNNEL_UP);
+}
+
+void agent_pair_stop(struct agent_pair *p)
+{
+	udp_hub_free(p->hub);
+	agent_client_free(p->client);
+	agent_server_free(p->server);
+	free(p->listeners);
+}
+
+static int dial_tcp(void *arg, struct stream **out)
+{
+	struct agent_pair_forward *f = arg;
+	struct tunnel_place place = { .endpoint = f->guest };
+
+	return f->pair->tunnel->ops->dial(f->pair->tunnel, &place, out);
+}
+
+static int dial_udp(void *arg, const struct udp_flow_owner *owner, void *owner_arg,
+		    struct udp_flow **out)
+{
+	struct agent_pair_forward *f = arg;
+	struct tunnel *t = f->pair->tunnel;
+
+	return t->ops->open_udp(t, &f->guest, owner, owner_arg, out);
+}
+
+static const struct endpoint any_port = { IPADDR_V4(127, 0, 0, 1), 0 };
+
+void agent_pair_forward_tcp(struct agent_pair *p, uint16_t guest_port, struct agent_pair_forward *f)
+{
+	struct tcp_dialer dialer = { dial_tcp, f };
+
+	*f = (struct agent_pair_forward){ .pair = p,
+					  .guest = { IPADDR_V4(127, 0, 0, 1), guest_port } };
+	must(tcp_forward_new(p->loop, &any_port, &dialer, &f->tcp) == 0, "forward");
+	must(tcp_forward_start(f->tcp) == 0, "forward");
+	f->port = tcp_forward_host(f->tcp)->port;
+}
+
+void agent_pair_forward_udp(struct agent_pair *p, uint16_t guest_port, struct agent_pair_forward *f)
+{
+	struct udp_dialer dialer = { dial_udp, f };
+
+	*f = (struct agent_pair_forward){ .pair = p,
+					  .guest = { IPADDR_V4(127, 0, 0, 1), guest_port } };
+	must(udp_forward_new(p->hub, &any_port, &dialer, &f->udp) == 0, "forward");
+	udp_forward_start(f->udp);
+	f->port = udp_forward_host(f->udp)->port;
+}
+
+void agent_pair_forward_stop(struct agent_pair_forward *f)
+{
+	tcp_forward_free(f->tcp);
+	udp_forward_free(f->udp);
+	f->tcp = NULL;
+	f->udp = NULL;
+}

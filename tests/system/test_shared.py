@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+#   host, in a network of its own ── netfwd0, 192.168.105.1 ─┐
+#   namespaces one and two ── TAP ───────────────────────────┤
+#   User-Mode Linux uml1 ── vhost-user ──────────────────────┼─ netfwd --shared
+#   virtual machines vm1 and vm2, joiners ── UNIX stream ────┘
+"""A network of many guests: they reach each other and the host, by address and name."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import paths  # noqa: F401
+import frames
+import harness
+import peer
+from guest_checks import GUEST_PORT, MEGA
+from joiner import Joiner
+
+HOST, GATEWAY, DNS = "192.168.105.1", "192.168.105.2", "192.168.105.3"
+HOST6, PREFIX6 = "fd00:c0a8:69::1", "fd00:c0a8:69:"
+JOINERS = 64
+
+
+def netfwd_output(*arguments):
+    return subprocess.check_output([harness.Netfwd.binary(), *arguments], text=True, timeout=10)
+
+
+def status():
+    return json.loads(netfwd_output("status", "--json"))
+
+
+def addresses(name):
+    """(IPv4, IPv6) of a guest, as netfwd knows them; None for one it does not."""
+    lines = netfwd_output("ip", name).split()
+    four = [line for line in lines if ":" not in line]
+    six = [line for line in lines if ":" in line]
+    return (four or [None])[0], (six or [None])[0]
+
+
+class Host(harness.Guest):
+    """The host itself, where the tests of a guest may run, too."""
+
+    def run(self, script, timeout=30):
+        done = subprocess.run(["timeout", "-s", "KILL", str(timeout), "sh", "-c", script],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        return done.returncode, done.stdout
+
+
+class Shared(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.path, cls.nic = harness.new_path("sock"), harness.new_path("nic")
+        cls.leases = harness.new_path("leases")
+        cls.guests = {}
+        for name in ("one", "two"):
+            cls.guests[name] = harness.NamespaceGuest(name, dns=(DNS,))
+            cls.addClassCleanup(cls.guests[name].remove)
+        cls.start_netfwd()
+        cls.addClassCleanup(lambda: cls.netfwd.stop())
+        names = ("vm1", "vm2", "uml1")
+        with ThreadPoolExecutor() as pool:  # they boot at once
+            machines = list(pool.map(cls.boot, names))
+        for name, machine in zip(names, machines):
+            cls.guests[name] = machine
+            cls.addClassCleanup(machine.kill)
+            machine.wait_network()
+        for name in ("one", "two", "vm1", "uml1"):
+            cls.guests[name].start_peer(GUEST_PORT)
+
+    @classmethod
+    def start_netfwd(cls):
+        cls.netfwd = harness.Netfwd.start(
+            "--shared", "-v", f"--stream={cls.path}", "--netns=one", "--netns=two",
+            f"--vhost-user={cls.nic}", "--host-interface=netfwd0", f"--leases={cls.leases}")
+
+    @classmethod
+    def boot(cls, name):
+        boot = f"netfwd.name={name}"
+        if name == "uml1":
+            return harness.UmlGuest((cls.nic, harness.UmlGuest.NET), boot=boot)
+        return harness.QemuGuest(f"stream {cls.path}", boot=boot,
+                                 mac=f"52:54:00:00:00:0{name[-1]}")
+
+    def counter(self, name):
+        return status()["counters"].get(name, 0)
+
+    def join(self, number):
+        joiner = Joiner(self.path, number)
+        self.addCleanup(joiner.close)
+        joiner.ask()
+        joiner.take()
+        return joiner
+
+    def ping(self, name, *targets):
+        """From a guest to each of the targets, "-6 NAME" by IPv6; one script, as a virtual machine
+        needs long to start one."""
+        script = "".join(f"ping -c 1 -W 10 {target} >/dev/null || echo 'no answer: {target}'\n"
+                         for target in targets)
+        self.assertEqual(self.guests[name].output(script, 60), "", name)
+
+    def test_all_reach_each_other_and_the_host(self):
+        known = {name: harness.until(lambda n=name: all(addresses(n)) and addresses(n), 20,
+                                     f"the addresses of {name}") for name in self.guests}
+        for source in self.guests:
+            targets = [HOST, GATEWAY, f"-6 {HOST6}"]
+            for target in set(self.guests) - {source}:
+                targets += [known[target][0], f"-6 {known[target][1]}"]
+            with self.subTest(source=source):
+                self.ping(source, *targets)
+        with self.subTest("the host takes no router of ours"):
+            self.assertEqual(Host().output("ip -6 route show default"), "")
+        for target in self.guests:
+            with self.subTest(source="host", target=target):
+                Host().output(f"busybox ping -c 1 -W 10 {known[target][0]}")
+                Host().output(f"busybox ping -6 -c 1 -W 10 {known[target][1]}")
+
+    def test_all_know_each_others_names(self):
+        for source in self.guests:
+            names = [f"{name}.netfwd.internal" for name in {*self.guests, "host"} - {source}]
+            with self.subTest(source=source):
+                self.ping(source, *names, *(f"-6 {name}" for name in names))
+        with self.subTest("by the search list that DHCP told"):
+            self.ping("vm1", "one")
+        with self.subTest("and back"):
+            address = addresses("vm1")[0]
+            self.assertIn("vm1.netfwd.internal",
+                          self.guests["one"].output(f"nslookup {address} {DNS}"))
+        with self.subTest("nobody's"):
+            code, output = self.guests["one"].run(f"nslookup nobody.netfwd.internal {DNS}")
+            self.assertNotEqual(code, 0)
+            self.assertIn("NXDOMAIN", output)
+
+    def test_data_arrives_between_guests_and_the_host(self):
+        server = peer.Server()
+        for client, target, size in (("one", "two", 64 * MEGA), ("vm1", "one", 4 * MEGA),
+                                     ("two", "vm1", 4 * MEGA), ("uml1", "two", 64 * MEGA),
+                                     ("one", "uml1", 64 * MEGA), ("uml1", "vm1", 4 * MEGA)):
+            with self.subTest(client=client, target=target):
+                result = self.guests[client].check("both_ways", addresses(target)[0], GUEST_PORT,
+                                                   size)
+                self.assertEqual(result["answer"], result["expected"])
+        for host in (HOST, GATEWAY):
+            with self.subTest(client="vm2", target=host):
+                result = self.guests["vm2"].check("upload", host, server.port, 4 * MEGA)
+                self.assertEqual(result["answer"], result["expected"])
+        with self.subTest(client="host", target="one"):
+            result = peer.run_check("download", addresses("one")[0], GUEST_PORT, 64 * MEGA)
+            self.assertEqual(result["answer"], result["expected"])
+
+    def test_multicast_reaches_all(self):
+        heard = harness.work / "heard"
+        self.guests["two"].output(
+            f"timeout 20 socat -u UDP4-RECV:5353,ip-add-membership=224.0.0.251:eth0,reuseaddr "
+            f"CREATE:{heard} & echo")
+        harness.until(lambda: "FB0000E0" in self.guests["two"].output("cat /proc/net/igmp"), 10,
+                      "the listener")
+        self.guests["one"].output("echo who is box.local | "
+                                  "socat -u - UDP4-DATAGRAM:224.0.0.251:5353,ip-multicast-if="
+                                  + addresses("one")[0])
+        harness.until(lambda: heard.exists() and "box.local" in heard.read_text(), 10, "mDNS")
+
+    def test_many_join_at_once(self):
+        joiners = []
+        for number in range(JOINERS):
+            joiners.append(Joiner(self.path, 0x100 + number))
+            self.addCleanup(joiners[-1].close)
+        for joiner in joiners:
+            joiner.ask()
+        given = [joiner.take() for joiner in joiners]
+        self.assertEqual(len(set(given)), JOINERS)
+        self.assertTrue(joiners[-1].echo(addresses("one")[0]))
+
+    def test_restarted_machine_has_its_address_and_name(self):
+        before = addresses("vm2")[0]
+        self.guests["vm2"].restart()
+        self.guests["vm2"].wait_network()
+        self.assertEqual(addresses("vm2")[0], before)
+        self.ping("one", "vm2.netfwd.internal")
+
+    def test_stopped_neighbor_changes_nothing_for_others(self):
+        stopped = self.guests["vm2"].program.pid
+        target = addresses("vm2")[0]
+        self.ping("one", target)  # and so knows its MAC
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            flood = subprocess.Popen(
+                self.guests["one"].command(f"socat -u -b 1400 OPEN:/dev/zero "
+                                           f"UDP4-SENDTO:{target}:9"),
+                stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            harness.until(lambda: self.counter("segment.congested") > 0, 20, "a full queue")
+            result = self.guests["two"].check("both_ways", addresses("vm1")[0], GUEST_PORT, MEGA)
+            self.assertEqual(result["answer"], result["expected"])
+            self.ping("two", addresses("one")[0])
+            os.killpg(flood.pid, signal.SIGKILL)
+            flood.wait(10)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        harness.until(lambda: Host().run(f"busybox ping -c 1 -W 2 {target}")[0] == 0, 20,
+                      "the guest that was stopped")
+
+    def test_lies_are_refused_and_counted(self):
+        liar = self.join(9)
+        one, two = addresses("one")[0], addresses("two")[0]
+        lie = Joiner(self.path, 10)
+        self.addCleanup(lie.close)
+        lie.mac = liar.mac  # a MAC that is another's
+        said = {
+            "arp-poison": lambda: liar.say_arp(one, two, 2),
+            "spoofed-address": lambda: liar.say_udp(one, two, 9, 9),
+            "rogue-dhcp": lambda: liar.say_udp(liar.address, "255.255.255.255", 68, 67),
+            "rogue-router": lambda: liar.say_icmp6(134, bytes(12), "fe80::9"),
+            "nd-poison": lambda: liar.say_icmp6(
+                136, b"\x60\0\0\0" + frames.address(HOST6) + b"\2\1" + liar.mac, "fe80::9"),
+            "spoofed-mac": lambda: lie.say_arp(liar.address, one),
+        }
+        for counter, say in said.items():
+            with self.subTest(counter):
+                before = self.counter(f"guard.{counter}")
+                say()
+                harness.until(lambda c=counter, b=before: self.counter(f"guard.{c}") > b, 5,
+                              f"guard.{counter} to count")
+        own = self.guests["one"].output("ip link show eth0").split("link/ether ")[1].split()[0]
+        self.ping("two", one)
+        self.assertIn(own, self.guests["two"].output(f"ip neigh show {one}"))
+        self.assertTrue(liar.echo(one))  # it is not punished
+
+    def test_status_and_ip_show_the_guests(self):
+        guests = {guest["name"]: guest for guest in status()["guests"]}
+        for name in self.guests:
+            self.assertTrue(guests[name]["connected"], name)
+            self.assertGreater(guests[name]["lease_until"], time.time())
+        self.assertEqual(guests["vm1"]["mac"], "52:54:00:00:00:01")
+        self.assertIn(f"one {addresses('one')[0]}", netfwd_output("ip"))
+        self.assertEqual(netfwd_output("ip", "52:54:00:00:00:01"), netfwd_output("ip", "vm1"))
+
+
+class Kinds(unittest.TestCase):
+    """What is chosen when the network is started."""
+
+    def start(self, *arguments, prefix=()):
+        self.path = harness.new_path("sock")
+        netfwd = harness.Netfwd.start("--shared", f"--stream={self.path}",
+                                      f"--leases={harness.new_path('leases')}", *arguments,
+                                      prefix=prefix)
+        self.addCleanup(netfwd.stop)
+
+    join = Shared.join
+
+    def test_leases_survive_netfwd(self):
+        namespace = harness.NamespaceGuest("kept", dns=(DNS,))
+        self.addCleanup(namespace.remove)
+        path, leases = harness.new_path("sock"), harness.new_path("leases")
+        given = []
+        for numbers in ((3, 1, 2), (1, 2, 3)):  # in another order
+            self.path = path
+            netfwd = harness.Netfwd.start("--shared", "--netns=kept", f"--stream={path}",
+                                          f"--leases={leases}")
+            joiners = [self.join(number) for number in numbers]
+            given.append({joiner.mac: joiner.address for joiner in joiners})
+            given[-1]["kept"] = addresses("kept")[0]
+            netfwd.stop()
+        self.assertEqual(given[0], given[1])
+
+    def test_isolated_guests_reach_the_gateway_alone(self):
+        self.start("--isolate")
+        one, two = self.join(1), self.join(2)
+        one.say_arp(one.address, two.address)
+        self.assertTrue(one.echo("192.168.105.1"))
+        self.assertTrue(two.echo("192.168.105.1"))
+        two.say_udp(two.address, one.address, 9, 9, b"hello")
+        two.echo("192.168.105.1", b"again")
+        one.sock.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            one.sock.recv(1)
+
+    def test_uplink_joins_an_interface_of_the_host(self):
+        for command in ("ip link add up0 type veth peer name far0", "ip link set up0 up",
+                        "ip netns add far", "ip link set far0 netns far",
+                        "ip -n far addr add 192.168.105.200/24 dev far0",
+                        "ip -n far link set far0 up"):
+            subprocess.run(command.split(), check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", "far"], check=True, timeout=10)
+        self.start("--uplink=up0")
+        guest = self.join(1)
+        self.assertTrue(guest.echo("192.168.105.200"))
+        self.assertTrue(guest.echo("192.168.105.1"))
+        # the gateway is the guests' alone
+        code, _ = Host().run("ip netns exec far busybox ping -c 1 -W 1 192.168.105.1")
+        self.assertNotEqual(code, 0)
+
+    def test_an_ordinary_user_serves_guests(self):
+        place = pathlib.Path(harness.work) / "user"
+        place.mkdir()
+        os.chown(place, 65534, 65534)
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                "--bounding-set=-all", "--inh-caps=-all", "env", f"XDG_RUNTIME_DIR={place}",
+                f"HOME={place}"]
+        os.chmod(harness.work, 0o755)
+        netfwd = harness.Netfwd.start("--shared", prefix=user)
+        self.addCleanup(netfwd.stop)
+        self.path = place / "netfwd/shared.sock"
+        one, two = self.join(1), self.join(2)
+        self.assertIsNotNone(one.find("192.168.105.1"))
+        two.sock.settimeout(10)
+        one.say_udp(one.address, two.address, 9, 9, b"hello, neighbor")
+        self.assertIsNotNone(two.wait_for(lambda f: b"hello, neighbor" in f))
+
+    def test_bad_input_is_told(self):
+        for arguments, message in (
+                (("--shared", "--forward=tcp:8080:80"), "which guest? Name its address"),
+                (("--shared", "--uplink=nothere0"), "there is no such interface"),
+                (("--shared", f"--leases={harness.work}"), "the leases cannot be read"),
+                (("--isolate",), "add --shared")):
+            with self.subTest(arguments):
+                code, log = harness.Netfwd.refuse(*arguments)
+                self.assertEqual(code, 1)
+                self.assertIn(message, log)
+
+
+if __name__ == "__main__":
+    harness.main()
