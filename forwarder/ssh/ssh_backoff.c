@@ -6,7 +6,7 @@
 #define PAUSE_MIN_MS 100U
 #define PAUSE_MAX_MS 600U
 /* After so long the pauses may grow further. */
-#define SOON_MS (2U * 60 * 1000)
+#define SOON_MS 120000U
 #define LATER_MAX_MS 5000U
 
 void ssh_backoff_reset(struct ssh_backoff *b, uint64_t now_ms)

@@ -19,10 +19,10 @@
 #include "forwarder/ssh/ssh_place.h"
 #include "netstack/base/list.h"
 
-#define SSH_RING_SIZE (256U * 1024U)
+#define SSH_RING_SIZE (256UL * 1024)
 /* What the guest may send before it is read: OpenSSH's own, and libssh2 stalls with
  * much more. */
-#define SSH_WINDOW (2048U * 1024U)
+#define SSH_WINDOW (2048UL * 1024)
 
 /* How the loop's end has ended. */
 enum ssh_leave {

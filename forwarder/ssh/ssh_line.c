@@ -12,7 +12,7 @@
 
 #define PACKET_SIZE 32768U
 /* The window is opened again in steps of this. */
-#define GRANT_STEP (SSH_WINDOW / 8U)
+#define GRANT_STEP ((uint32_t)(SSH_WINDOW / 8))
 /* Packets that nobody asked for, before the peer is taken for hostile. */
 #define STRAY_MAX 256U
 

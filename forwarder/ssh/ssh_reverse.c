@@ -64,7 +64,8 @@ struct ssh_channel *ssh_reverse_take(struct ssh_reverse *r)
 	if (r->n_accepted > 0) {
 		channel = r->accepted[0];
 		r->n_accepted--;
-		memmove(r->accepted, r->accepted + 1, r->n_accepted * sizeof(r->accepted[0]));
+		for (unsigned int i = 0; i < r->n_accepted; i++)
+			r->accepted[i] = r->accepted[i + 1];
 	}
 	pthread_mutex_unlock(&r->lock);
 	return channel;

@@ -112,7 +112,7 @@ no_mailbox:
 	return r;
 }
 
-int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned int target, int fd,
+int ssh_session_new(struct loop *loop, const struct ssh_session_setup *setup,
 		    struct ssh_session **out)
 {
 	struct ssh_session *s = calloc(1, sizeof(*s));
@@ -120,10 +120,11 @@ int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned
 
 	if (s) {
 		s->loop = loop;
-		s->target = target;
-		s->worker.config = config;
-		s->worker.target = target;
-		s->worker.fd = fd;
+		s->owner = setup->owner;
+		s->target = setup->target;
+		s->worker.config = setup->config;
+		s->worker.target = setup->target;
+		s->worker.fd = setup->fd;
 		list_init(&s->streams);
 		ssh_letter_init(&s->worker.report, SSH_LETTER_REPORT);
 		pthread_mutex_init(&s->worker.lock, NULL);
@@ -131,8 +132,8 @@ int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned
 		r = start(s);
 	}
 	if (r < 0) {
-		if (fd >= 0)
-			close(fd);
+		if (setup->fd >= 0)
+			close(setup->fd);
 		free(s);
 		return r;
 	}

@@ -23,6 +23,13 @@ struct ssh_session_owner {
 	void *arg;
 };
 
+struct ssh_session_setup {
+	const struct ssh_config *config; /* outlives it */
+	unsigned int target;		 /* of config */
+	int fd;				 /* for a target that is dialled, taken; else -1 */
+	struct ssh_session_owner owner;
+};
+
 struct ssh_session {
 	struct loop *loop;
 	struct ssh_worker worker;
@@ -43,9 +50,8 @@ struct ssh_session {
 	unsigned int rate; /* MB/s, as last seen */
 };
 
-/* fd: for a target that is dialled, taken; else -1. config outlives it.
- * 0 or -errno, with fd closed. */
-int ssh_session_new(struct loop *loop, const struct ssh_config *config, unsigned int target, int fd,
+/* 0 or -errno, with fd closed. */
+int ssh_session_new(struct loop *loop, const struct ssh_session_setup *setup,
 		    struct ssh_session **out);
 /* Its streams were taken from it before. Waits a moment for the thread. */
 void ssh_session_free(struct ssh_session *s);

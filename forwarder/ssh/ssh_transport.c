@@ -12,8 +12,8 @@
 
 /* A packet is at most 35000 bytes (RFC 4253, section 6.1); that many answers to
  * what one round receives may be kept. */
-#define KEPT_SIZE (512U * 1024U)
-#define KEPT_FULL (64U * 1024U)
+#define KEPT_SIZE (512UL * 1024)
+#define KEPT_FULL (64UL * 1024)
 /* Of the agent: somebody may have to confirm. */
 #define AGENT_PATIENCE_MS 20000
 

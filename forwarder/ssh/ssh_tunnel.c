@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "forwarder/ssh/ssh_backoff.h"
-#include "forwarder/ssh/ssh_reverse.h"
+#include "forwarder/ssh/ssh_listeners.h"
 #include "forwarder/ssh/ssh_session.h"
 #include "forwarder/ssh/ssh_stream.h"
 #include "forwarder/ssh/ssh_target.h"
@@ -48,19 +48,8 @@ struct ssh_tunnel {
 	bool has_stopped;
 	uint64_t lost_ms; /* when the last session was lost; 0: never was up */
 
-	struct list waiting;   /* of struct ssh_stream */
-	struct list listeners; /* of struct tunnel_listener */
-};
-
-struct tunnel_listener {
-	struct list node; /* ssh_tunnel.listeners */
-	struct ssh_tunnel *tunnel;
-	struct endpoint endpoint;
-	const struct tunnel_accept *accept;
-	void *arg;
-	struct ssh_reverse *reverse; /* NULL: no session has it */
-	struct ssh_session *session;
-	int told; /* by state(); -EAGAIN: nothing yet */
+	struct list waiting; /* of struct ssh_stream */
+	struct ssh_listeners listeners;
 };
 
 static struct ssh_tunnel *from_tunnel(struct tunnel *t)
@@ -184,111 +173,6 @@ static void reclaim(struct ssh_tunnel *t, struct ssh_session *session)
 	}
 }
 
-/* ---- reverse forwards ---- */
-
-static void tell(struct tunnel_listener *l, int error)
-{
-	if (l->told == error)
-		return;
-	l->told = error;
-	l->accept->state(l->arg, error);
-}
-
-static void drop_reverse(struct tunnel_listener *l)
-{
-	struct ssh_worker *w = &l->session->worker;
-
-	ssh_mailbox_void(&w->to_loop, &l->reverse->to_loop);
-	ssh_reverse_leave(l->reverse);
-	ssh_mailbox_post(&w->to_worker, &l->reverse->to_worker);
-	ssh_reverse_release(l->reverse);
-	l->reverse = NULL;
-	l->session = NULL;
-}
-
-static void ask_for(struct tunnel_listener *l, struct ssh_session *session)
-{
-	l->reverse = ssh_reverse_new(&l->endpoint);
-	if (!l->reverse) {
-		tell(l, -ENOMEM);
-		return;
-	}
-	l->reverse->user = l;
-	l->session = session;
-	ssh_mailbox_post(&session->worker.to_worker, &l->reverse->to_worker);
-}
-
-static void ask_for_all(struct ssh_tunnel *t)
-{
-	struct ssh_session *session = pick(t);
-
-	list_for_each(node, &t->listeners) {
-		struct tunnel_listener *l = container_of(node, struct tunnel_listener, node);
-
-		if (session && !l->reverse && l->told != -EADDRINUSE)
-			ask_for(l, session);
-	}
-}
-
-/* A callback may end any listener, so they are looked for anew after each. */
-static struct tunnel_listener *first_of(struct ssh_tunnel *t, const struct ssh_session *session)
-{
-	list_for_each(node, &t->listeners) {
-		struct tunnel_listener *l = container_of(node, struct tunnel_listener, node);
-
-		if (l->session == session)
-			return l;
-	}
-	return NULL;
-}
-
-static void lose_listeners(struct ssh_tunnel *t, struct ssh_session *session)
-{
-	struct tunnel_listener *l;
-
-	while ((l = first_of(t, session))) {
-		drop_reverse(l);
-		tell(l, -ECONNRESET);
-	}
-}
-
-static void take_callers(struct tunnel_listener *l)
-{
-	struct ssh_reverse *r = l->reverse;
-	struct ssh_session *session = l->session;
-	struct ssh_channel *channel;
-
-	while (l->reverse == r && (channel = ssh_reverse_take(r))) {
-		struct ssh_stream *s = ssh_session_accept(session, channel);
-
-		if (s) {
-			l->accept->accepted(l->arg, &s->base);
-			continue;
-		}
-		ssh_channel_leave(channel, SSH_LEAVE_RESET);
-		ssh_mailbox_post(&session->worker.to_worker, &channel->to_worker);
-		ssh_channel_release(channel);
-	}
-	ssh_mailbox_post(&session->worker.to_worker, &r->to_worker); /* there is room */
-}
-
-static void on_reverse(void *arg, struct ssh_reverse *r)
-{
-	struct tunnel_listener *l = r->user;
-	int status = ssh_reverse_status(r);
-
-	(void)arg;
-	if (status == -EAGAIN)
-		return;
-	if (status == 0) {
-		tell(l, 0);
-		take_callers(l);
-		return;
-	}
-	drop_reverse(l);
-	tell(l, status);
-}
-
 /* ---- sessions ---- */
 
 static void go_on(struct ssh_tunnel *t);
@@ -321,7 +205,7 @@ static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
 	}
 	set_state(t, TUNNEL_UP, NULL);
 	carry_waiting(t);
-	ask_for_all(t);
+	ssh_listeners_ask(&t->listeners, pick(t));
 }
 
 static void give_up(struct ssh_tunnel *t, const char *why)
@@ -361,7 +245,7 @@ static void session_ended(struct ssh_tunnel *t, struct slot *slot, bool was_up)
 	memcpy(why, s->text, sizeof(why));
 	slot->session = NULL;
 	reclaim(t, s);
-	lose_listeners(t, s);
+	ssh_listeners_lose(&t->listeners, s);
 	ssh_session_free(s);
 	if (is_other)
 		ssh_backoff_reset(&slot->backoff, 0);
@@ -376,7 +260,7 @@ static void session_ended(struct ssh_tunnel *t, struct slot *slot, bool was_up)
 	else
 		went_down(t, was_up, why);
 	carry_waiting(t);
-	ask_for_all(t);
+	ssh_listeners_ask(&t->listeners, pick(t));
 }
 
 static void on_session(void *arg, struct ssh_session *s)
@@ -401,19 +285,21 @@ static void on_session(void *arg, struct ssh_session *s)
 static int start_session(struct ssh_tunnel *t, struct slot *slot)
 {
 	const struct ssh_target *target = &t->config.targets[t->target];
-	const struct ssh_session_owner owner = { on_session, on_reverse, t };
-	int fd = -1, r = 0;
+	struct ssh_session_setup setup = {
+		.config = &t->config,
+		.target = t->target,
+		.fd = -1,
+		.owner = { on_session, ssh_listeners_news, t },
+	};
+	int r = 0;
 
 	if (target->dial)
-		r = target->dial(target->arg, &fd);
+		r = target->dial(target->arg, &setup.fd);
 	if (r == 0)
-		r = ssh_session_new(t->loop, &t->config, t->target, fd, &slot->session);
-	if (r < 0) {
+		r = ssh_session_new(t->loop, &setup, &slot->session);
+	if (r < 0)
 		ssh_backoff_failed(&slot->backoff, loop_now_ms(t->loop));
-		return r;
-	}
-	slot->session->owner = owner;
-	return 0;
+	return r;
 }
 
 static bool is_connecting(const struct ssh_tunnel *t)
@@ -532,39 +418,18 @@ static int ssh_tunnel_listen(struct tunnel *base, const struct tunnel_place *gue
 			     struct tunnel_listener **out)
 {
 	struct ssh_tunnel *t = from_tunnel(base);
-	struct ssh_session *session = pick(t);
-	struct tunnel_listener *l;
+	int r = ssh_listeners_add(&t->listeners, guest, accept, arg, out);
 
-	if (guest->path) /* libssh2 does not know streamlocal-forward@openssh.com */
-		return -EOPNOTSUPP;
-	l = calloc(1, sizeof(*l));
-	if (!l)
-		return -ENOMEM;
-	l->tunnel = t;
-	l->endpoint = guest->endpoint;
-	l->accept = accept;
-	l->arg = arg;
-	l->told = -EAGAIN;
-	list_append(&t->listeners, &l->node);
-	if (session)
-		ask_for(l, session);
-	*out = l;
-	return 0;
-}
-
-static void ssh_tunnel_unlisten(struct tunnel_listener *l)
-{
-	if (l->reverse)
-		drop_reverse(l);
-	list_unlink(&l->node);
-	free(l);
+	if (r == 0)
+		ssh_listeners_ask(&t->listeners, pick(t));
+	return r;
 }
 
 static void ssh_tunnel_free(struct tunnel *base)
 {
 	struct ssh_tunnel *t = from_tunnel(base);
 
-	assert(list_empty(&t->waiting) && list_empty(&t->listeners));
+	assert(list_empty(&t->waiting) && list_empty(&t->listeners.all));
 	for (unsigned int i = 0; i < SESSIONS_MAX; i++) {
 		if (t->slots[i].session)
 			ssh_session_free(t->slots[i].session);
@@ -578,7 +443,7 @@ static void ssh_tunnel_free(struct tunnel *base)
 static const struct tunnel_ops ssh_tunnel_ops = {
 	.dial = ssh_tunnel_dial,
 	.listen = ssh_tunnel_listen,
-	.unlisten = ssh_tunnel_unlisten,
+	.unlisten = ssh_listeners_remove,
 	.free = ssh_tunnel_free,
 };
 
@@ -624,7 +489,7 @@ int ssh_tunnel_new(struct loop *loop, const struct ssh_config *config, struct tu
 	t->config = *config;
 	t->n_slots = 1;
 	list_init(&t->waiting);
-	list_init(&t->listeners);
+	list_init(&t->listeners.all);
 	r = copy_strings(t) ? 0 : -ENOMEM;
 	if (r == 0)
 		r = timer_new(loop, on_timer, t, &t->timer);

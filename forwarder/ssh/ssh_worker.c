@@ -18,7 +18,7 @@
 
 /* Each way in one round: enough to be efficient, and what was decrypted is still in
  * the processor's cache when it is passed on. */
-#define ROUND_SIZE (256U * 1024U)
+#define ROUND_SIZE (256UL * 1024)
 /* Of a session's socket; the kernel doubles it. */
 #define SOCKET_BUFFER (1024 * 1024)
 

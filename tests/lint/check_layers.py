@@ -27,7 +27,7 @@ LAYERS = {
     "forwarder/rpc": ["forwarder/rpc", "netstack"],
     "forwarder/ssh": ["forwarder", "netstack"],
     "forwarder/agent": ["forwarder", "netstack"],
-    "vendor": [],
+    "vendor": ["vendor"],
     "perf": ["perf", "netstack"],
     "tests": ["tests", "netstack", "forwarder"],
 }

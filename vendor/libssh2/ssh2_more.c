@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ssh2_more.h"
+#include "vendor/libssh2/ssh2_more.h"
 
 #include <limits.h>
 #include <stdlib.h>
