@@ -12,6 +12,7 @@ void ssh_listens_init(struct ssh_listens *l, struct ssh_lines *lines, const bool
 	list_init(&l->asking);
 	list_init(&l->listening);
 	list_init(&l->leaving);
+	l->current = NULL;
 	l->is_asking = false;
 }
 
@@ -53,6 +54,12 @@ void ssh_listens_decline(struct ssh_listens *l, struct ssh_reverse *r)
 	let_go(l, r);
 }
 
+static void leave(struct ssh_listens *l, struct ssh_reverse *r)
+{
+	r->is_leaving = true;
+	move(r, &l->leaving);
+}
+
 /* 0: answered, either way. */
 static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 {
@@ -69,8 +76,10 @@ static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 	ssh_mailbox_put(l->lines->loop, &r->to_loop);
 	if (error)
 		let_go(l, r);
+	else if (ssh_reverse_is_left(r))
+		leave(l, r);
 	else
-		move(r, ssh_reverse_is_left(r) ? &l->leaving : &l->listening);
+		move(r, &l->listening);
 	return 0;
 }
 
@@ -84,20 +93,33 @@ static int ask_to_cancel(struct ssh_listens *l, struct ssh_reverse *r)
 	return 0;
 }
 
+/* Who leaves goes first: the next may want the same port. */
+static struct ssh_reverse *next_of(struct ssh_listens *l)
+{
+	if (l->current)
+		return l->current;
+	return list_empty(&l->leaving) ? first_of(&l->asking) : first_of(&l->leaving);
+}
+
+static int ask(struct ssh_listens *l, struct ssh_reverse *r)
+{
+	bool is_cancelled = r->is_leaving || (r != l->current && ssh_reverse_is_left(r));
+
+	return is_cancelled ? ask_to_cancel(l, r) : ask_to_listen(l, r);
+}
+
 /* As far as it goes: one request after the other. */
 static int go_on(struct ssh_listens *l)
 {
 	struct ssh_reverse *r;
 	int error = 0;
 
-	if (*l->is_held)
-		return 0;
-	while (error == 0 && (r = first_of(&l->leaving)))
-		error = ask_to_cancel(l, r);
-	while (error == 0 && (r = first_of(&l->asking)))
-		error = ask_to_listen(l, r);
-	l->is_asking = error == LIBSSH2_ERROR_EAGAIN;
-	return l->is_asking ? 0 : error;
+	while (error == 0 && !*l->is_held && (r = next_of(l))) {
+		error = ask(l, r);
+		l->current = error == LIBSSH2_ERROR_EAGAIN ? r : NULL;
+	}
+	l->is_asking = l->current && !l->current->is_leaving;
+	return error == LIBSSH2_ERROR_EAGAIN ? 0 : error;
 }
 
 static void take_callers(struct ssh_listens *l, struct ssh_reverse *r)
@@ -124,12 +146,12 @@ int ssh_listens_notice(struct ssh_listens *l, struct ssh_reverse *r)
 	bool is_left = ssh_reverse_is_left(r);
 
 	if (r->listener && is_left)
-		move(r, &l->leaving);
+		leave(l, r);
 	else if (r->listener)
 		take_callers(l, r); /* there is room again */
 	else if (list_empty(&r->node))
 		move(r, &l->asking);
-	return l->is_asking ? 0 : go_on(l);
+	return l->current ? 0 : go_on(l);
 }
 
 int ssh_listens_receive(struct ssh_listens *l, unsigned int saw)

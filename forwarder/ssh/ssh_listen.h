@@ -10,7 +10,8 @@
 struct ssh_listens {
 	struct ssh_lines *lines;
 	struct list asking, listening, leaving; /* of struct ssh_reverse */
-	bool is_asking;				/* a reply is due */
+	struct ssh_reverse *current;		/* its request is under way */
+	bool is_asking;				/* and a reply is due */
 	const bool *is_held; /* somebody else waits for one: they cannot be told apart */
 };
 

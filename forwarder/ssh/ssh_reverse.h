@@ -18,7 +18,8 @@ struct ssh_reverse {
 	struct ssh_letter to_worker, to_loop;
 	struct endpoint endpoint; /* the guest's; does not change */
 	void *user;		  /* the loop's */
-	struct list node;	  /* the worker's: ssh_worker.reverses */
+	struct list node;	  /* the worker's: one of struct ssh_listens */
+	bool is_leaving;	  /* the worker's */
 	void *listener;		  /* the worker's: a LIBSSH2_LISTENER */
 
 	pthread_mutex_t lock; /* of all that follows */

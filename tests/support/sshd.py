@@ -69,9 +69,14 @@ class Sshd:
             os.kill(pid, number)
 
     def kill(self):
-        """As a machine that dies: sessions, too."""
-        pids = [self.program.pid, *children_of(self.program.pid)]
-        for pid in pids:
+        """As a machine that dies: sessions, too, and those that are just beginning."""
+        stopped = set()
+        while new := {self.program.pid, *children_of(self.program.pid)} - stopped:
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+        for pid in stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.program.process.wait(PATIENCE)

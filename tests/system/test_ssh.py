@@ -547,6 +547,7 @@ portForwards:
         self.assertEqual(self.known.read_text().split()[0], "guest")
         # in the guest, to the host
         self.assertIn("hello", self.guest.output("nc 127.0.0.1 7100 </dev/null"))
+        self.assertNotIn("failed", self.netfwd.log())
         # and again, after sshd was gone
         self.sshd.kill()
         self.netfwd.wait_log("by ssh is connecting", PATIENCE)
