@@ -27,6 +27,7 @@
 #include "forwarder/runtime_dir.h"
 #include "forwarder/shared_links.h"
 #include "forwarder/shared_network.h"
+#include "forwarder/ssh_way.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -49,6 +50,7 @@ struct app {
 	struct shared_links *shared_links; /* NULL: a single guest */
 	struct guest_vsock *vsock;	   /* NULL: the guest has none */
 	struct ways *ways;
+	struct ssh_way *ssh;	  /* NULL: there is no SSH to the guest */
 	struct agent_link *agent; /* NULL: there is none */
 	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
 	struct forwards *forwards;
@@ -357,6 +359,21 @@ static int set_up_agent(struct app *app)
 	return r;
 }
 
+static int set_up_ssh(struct app *app)
+{
+	const struct ssh_way_setup setup = {
+		.stack = app->stack,
+		.vsock = guest_vsock_of(app->vsock),
+		.guest = app->config.guest4,
+		.options = &app->options,
+	};
+	int r = ssh_way_new(app->loop, &setup, &app->ssh);
+
+	if (r == 0 && app->ssh)
+		ways_add(app->ways, RULE_VIA_SSH, ssh_way_tunnel(app->ssh));
+	return r;
+}
+
 /* The guest's link is there. */
 static int set_up_ways(struct app *app)
 {
@@ -374,7 +391,8 @@ static int set_up_ways(struct app *app)
 			return r;
 		ways_add(app->ways, RULE_VIA_NETNS, tunnel);
 	}
-	return set_up_agent(app);
+	r = set_up_ssh(app);
+	return r < 0 ? r : set_up_agent(app);
 }
 
 static int set_up_base(struct app *app)
@@ -527,6 +545,7 @@ static void tear_down(struct app *app)
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
+	ssh_way_free(app->ssh);
 	agent_link_free(app->agent);
 	guest_vsock_free(app->vsock);
 	if (app->stack)

@@ -83,6 +83,7 @@ struct config_ssh {
 	int local_port; /* never forwarded */
 	char *user, *identity_file;
 	enum config_host_keys host_key_checking;
+	char *known_hosts;
 	enum rule_switch over_vsock;
 	struct config_keepalive keepalive;
 };

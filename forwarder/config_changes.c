@@ -41,6 +41,7 @@ static const struct key keys[] = {
 	TEXT_KEY("ssh.user", struct config, ssh.user),
 	TEXT_KEY("ssh.identityFile", struct config, ssh.identity_file),
 	KEY("ssh.hostKeyChecking", struct config, ssh.host_key_checking),
+	TEXT_KEY("ssh.knownHosts", struct config, ssh.known_hosts),
 	KEY("ssh.overVsock", struct config, ssh.over_vsock),
 	KEY("ssh.keepalive.interval", struct config, ssh.keepalive.interval),
 	KEY("ssh.keepalive.countMax", struct config, ssh.keepalive.count_max),

@@ -135,6 +135,7 @@ static const cyaml_schema_field_t ssh_fields[] = {
 	STRING("user", struct config_ssh, user),
 	STRING("identityFile", struct config_ssh, identity_file),
 	ENUM("hostKeyChecking", struct config_ssh, host_key_checking, host_keys),
+	STRING("knownHosts", struct config_ssh, known_hosts),
 	SWITCH("overVsock", struct config_ssh, over_vsock),
 	SECTION("keepalive", struct config_ssh, keepalive, keepalive_fields),
 	CYAML_FIELD_END,
