@@ -26,7 +26,8 @@
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
 #include "forwarder/shared_links.h"
-#include "forwarder/state_dir.h"
+#include "forwarder/shared_network.h"
+#include "forwarder/ssh_way.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -49,6 +50,7 @@ struct app {
 	struct shared_links *shared_links; /* NULL: a single guest */
 	struct guest_vsock *vsock;	   /* NULL: the guest has none */
 	struct ways *ways;
+	struct ssh_way *ssh;	  /* NULL: there is no SSH to the guest */
 	struct agent_link *agent; /* NULL: there is none */
 	int agent_fd;		  /* our end of the port that QEMU gives to the guest; or -1 */
 	struct forwards *forwards;
@@ -207,58 +209,12 @@ static int set_up_qemu(struct app *app)
 	return 0;
 }
 
-/* One network has one file, whatever is on it. */
-static void choose_lease_file(struct app *app)
-{
-	const struct state_env env = state_env_get();
-	char name[ADDR_TEXT_SIZE + sizeof("leases-")] = "leases-";
-	int r;
-
-	(void)ipaddr_format(&app->config.network4, name + strlen(name));
-	r = state_dir_file(&env, name, app->lease_path, sizeof(app->lease_path));
-	if (r == 0)
-		app->config.shared.lease_path = app->lease_path;
-	else
-		log_warn("leases end with this process: no place to keep them: %s; choose one with "
-			 "--leases FILE",
-			 strerror(-r));
-}
-
-/* Of many guests one must be named. */
-static int check_forwards(const struct options *o)
-{
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		const struct forward_spec *f = &o->forwards[i];
-
-		if (!ipaddr_is_any(&f->guest.addr))
-			continue;
-		log_error("--forward %s:%u:%u: which guest? Name its address: "
-			  "%s:%u:192.168.105.16:%u",
-			  forward_proto_name(f->proto), f->host.port, f->guest.port,
-			  forward_proto_name(f->proto), f->host.port, f->guest.port);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int choose_network(struct app *app)
 {
-	char error[SHARED_OPTIONS_ERROR_SIZE];
-	int r;
-
-	if (!app->options.is_shared) {
-		app->config = config_from(&app->options);
-		return 0;
-	}
-	r = check_forwards(&app->options);
-	if (r < 0)
-		return r;
-	r = shared_options_network(&app->options, &app->config, error);
-	if (r < 0)
-		log_error("%s", error);
-	else if (!app->config.shared.lease_path)
-		choose_lease_file(app);
-	return r;
+	if (app->options.is_shared)
+		return shared_network_choose(&app->options, &app->config, app->lease_path);
+	app->config = config_from(&app->options);
+	return 0;
 }
 
 /* Without any guest given, a socket of the user's, as for a single guest. */
@@ -403,10 +359,18 @@ static int set_up_agent(struct app *app)
 	return r;
 }
 
-static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
+static int set_up_ssh(struct app *app)
 {
-	if (r == 0)
-		ways_add(app->ways, kind, tunnel);
+	const struct ssh_way_setup setup = {
+		.stack = app->stack,
+		.vsock = guest_vsock_of(app->vsock),
+		.guest = app->config.guest4,
+		.options = &app->options,
+	};
+	int r = ssh_way_new(app->loop, &setup, &app->ssh);
+
+	if (r == 0 && app->ssh)
+		ways_add(app->ways, RULE_VIA_SSH, ssh_way_tunnel(app->ssh));
 	return r;
 }
 
@@ -415,15 +379,19 @@ static int set_up_ways(struct app *app)
 {
 	const struct options *o = &app->options;
 	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
-	struct tunnel *tunnel = NULL;
-	int r;
+	struct tunnel *tunnel;
+	int r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
 
-	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
-	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
-	if (r == 0 && is_namespace) {
+	if (r < 0)
+		return r;
+	ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	if (is_namespace) {
 		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
-		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+		if (r < 0)
+			return r;
+		ways_add(app->ways, RULE_VIA_NETNS, tunnel);
 	}
+	r = set_up_ssh(app);
 	return r < 0 ? r : set_up_agent(app);
 }
 
@@ -515,6 +483,7 @@ static int start_control(struct app *app)
 		.policy = app->policy,
 		.ways = app->ways,
 		.options = &app->options,
+		.loopbacks = shared_links_loopbacks(app->shared_links),
 		.reloaded = on_reloaded,
 		.arg = app,
 	};
@@ -524,7 +493,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = start_control(app);
+	int r = 0;
+
+	if (app->shared_links)
+		r = shared_links_serve(app->shared_links, policy_publisher(app->policy));
+	if (r == 0)
+		r = start_control(app);
 
 	if (app->options.config)
 		config_env_make_socket_dir(app->options.config);
@@ -573,6 +547,7 @@ static void tear_down(struct app *app)
 	policy_free(app->policy);
 	forwards_free(app->forwards);
 	ways_free(app->ways);
+	ssh_way_free(app->ssh);
 	agent_link_free(app->agent);
 	guest_vsock_free(app->vsock);
 	if (app->stack)

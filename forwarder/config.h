@@ -62,7 +62,9 @@ struct config_shared { /* of many guests */
 	unsigned int n_dgram, n_vhost_user, n_netns;
 	char *host_interface, *uplink, *leases;
 	enum rule_switch isolate, port_security;
-	char *range;
+	char *range, *loopback;
+	int *loopback_ports; /* n_loopback_ports of them */
+	unsigned int n_loopback_ports;
 	int lease_time; /* seconds */
 	char **ntp, **search;
 	unsigned int n_ntp, n_search;
@@ -81,6 +83,7 @@ struct config_ssh {
 	int local_port; /* never forwarded */
 	char *user, *identity_file;
 	enum config_host_keys host_key_checking;
+	char *known_hosts;
 	enum rule_switch over_vsock;
 	struct config_keepalive keepalive;
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/config_changes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -40,6 +41,7 @@ static const struct key keys[] = {
 	TEXT_KEY("ssh.user", struct config, ssh.user),
 	TEXT_KEY("ssh.identityFile", struct config, ssh.identity_file),
 	KEY("ssh.hostKeyChecking", struct config, ssh.host_key_checking),
+	TEXT_KEY("ssh.knownHosts", struct config, ssh.known_hosts),
 	KEY("ssh.overVsock", struct config, ssh.over_vsock),
 	KEY("ssh.keepalive.interval", struct config, ssh.keepalive.interval),
 	KEY("ssh.keepalive.countMax", struct config, ssh.keepalive.count_max),
@@ -58,6 +60,7 @@ static const struct key shared_keys[] = {
 	KEY("shared.portSecurity", struct config_shared, port_security),
 	TEXT_KEY("shared.leases", struct config_shared, leases),
 	TEXT_KEY("shared.range", struct config_shared, range),
+	TEXT_KEY("shared.loopback", struct config_shared, loopback),
 	KEY("shared.leaseTime", struct config_shared, lease_time),
 };
 
@@ -127,6 +130,14 @@ static bool guests_differ(const struct config_shared *a, const struct config_sha
 	return false;
 }
 
+static bool ports_differ(const struct config_shared *a, const struct config_shared *b)
+{
+	return a->n_loopback_ports != b->n_loopback_ports ||
+	       (a->n_loopback_ports > 0 &&
+		memcmp(a->loopback_ports, b->loopback_ports,
+		       a->n_loopback_ports * sizeof(*a->loopback_ports)) != 0);
+}
+
 void config_changes(const struct config *before, const struct config *after, config_change_fn *fn,
 		    void *arg)
 {
@@ -148,4 +159,6 @@ void config_changes(const struct config *before, const struct config *after, con
 	}
 	if (guests_differ(shared_before, shared_after))
 		fn(arg, "shared.guests");
+	if (ports_differ(shared_before, shared_after))
+		fn(arg, "shared.loopbackPorts");
 }

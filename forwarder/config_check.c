@@ -66,6 +66,16 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 		problems_error(problems, "guest.ifname", "is \"%.64s\": %s", g->ifname, error);
 }
 
+/* They end up in a line of a file, and between blanks. */
+static void check_word(const char *where, const char *word, struct problems *problems)
+{
+	if (word && (!*word || word[strcspn(word, " \t,*?!#|")]))
+		problems_error(problems, where,
+			       "is \"%.64s\": there is a character in it that "
+			       "no host has",
+			       word);
+}
+
 static void check_ifname(const char *field, const char *name, struct problems *problems)
 {
 	char error[NETWORK_SPEC_ERROR_SIZE];
@@ -111,6 +121,10 @@ static void check_shared(const struct config *c, struct problems *problems)
 
 static void check_ssh(const struct config_ssh *s, struct problems *problems)
 {
+	check_word("ssh.host", s->host, problems);
+	if (s->known_hosts && s->known_hosts[0] != '/')
+		problems_error(problems, "ssh.knownHosts",
+			       "is \"%.64s\": it must be an absolute path", s->known_hosts);
 	check_range("ssh.port", s->port, UINT16_MAX, problems);
 	check_range("ssh.localPort", s->local_port, UINT16_MAX, problems);
 	if (s->local_port == 22)

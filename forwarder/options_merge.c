@@ -69,7 +69,7 @@ static int merge_shared(struct options *o, const struct config_shared *shared, c
 static bool wants_shared(const struct options *o)
 {
 	return o->shared.host_interface || o->shared.uplink || o->shared.isolate ||
-	       o->shared.leases;
+	       o->shared.leases || !ipaddr_is_any(&o->shared.loopback);
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -131,8 +131,8 @@ int options_merge(struct options *options, const struct config *config,
 	if (wants_shared(options) && !options->is_shared) {
 		(void)snprintf(
 			error, OPTIONS_ERROR_SIZE,
-			"--host-interface, --uplink, --isolate and --leases are of a network "
-			"of many guests; add --shared");
+			"--host-interface, --uplink, --isolate, --loopback and --leases are of a "
+			"network of many guests; add --shared");
 		return -EINVAL;
 	}
 	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {

@@ -13,6 +13,7 @@
 #include "forwarder/events.h"
 #include "forwarder/host_listener.h"
 #include "forwarder/listen_socket.h"
+#include "forwarder/publication.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 

@@ -27,7 +27,7 @@ LAYERS = {
     "forwarder/rpc": ["forwarder/rpc", "netstack"],
     "forwarder/ssh": ["forwarder", "netstack"],
     "forwarder/agent": ["forwarder", "netstack"],
-    "vendor": [],
+    "vendor": ["vendor"],
     "perf": ["perf", "netstack"],
     "tests": ["tests", "netstack", "forwarder"],
 }
@@ -45,6 +45,8 @@ LIBRARIES = {
     r"microhttpd\.h": r"forwarder/http_server\.c",
     r"cyaml/.*|yaml\.h": r"forwarder/config_(parse|tree)\.[ch]",
     r"jansson\.h": r"forwarder/json\.c",
+    r"libssh2\.h|ssh2_more\.h":
+        r"forwarder/ssh/ssh_(alive|line|listen|login|worker)\.[ch]|vendor/libssh2/.*",
     r"cmocka\.h": r"tests/.*",
 }
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* What a program with many channels on one session needs of libssh2 and its API
+ * does not offer: to hear what has arrived without asking every channel, to take
+ * data without copying it, to have several channels opening at once, and to know
+ * that the other end still answers.
+ *
+ * Nothing here waits. It is written for a session whose send callback always
+ * takes everything, so that no call is left half done. Errors are libssh2's. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <libssh2.h>
+
+/* What ssh2_more_read() came upon. */
+#define SSH2_SAW_DATA 1U    /* see ssh2_more_take() */
+#define SSH2_SAW_END 2U	    /* end of stream or close, of some channel */
+#define SSH2_SAW_ANSWER 4U  /* to one that is opening */
+#define SSH2_SAW_ROOM 8U    /* a window has grown */
+#define SSH2_SAW_REPLY 16U  /* to a global request */
+#define SSH2_SAW_CALLER 32U /* a connection to a listener */
+
+/* Takes in every packet that the receive callback has. 0 or an error. */
+int ssh2_more_read(LIBSSH2_SESSION *session, unsigned int *saw);
+
+/* The first packet of data that waits, whichever channel it is for. */
+struct ssh2_data {
+	uint32_t channel;
+	uint8_t *memory;      /* to be freed as the session's memory is */
+	const uint8_t *bytes; /* in it; none for a stream other than the first */
+	size_t len;
+	size_t window; /* what it took of the window, for ssh2_more_taken() */
+};
+bool ssh2_more_take(LIBSSH2_SESSION *session, struct ssh2_data *out);
+/* To be called for each, before the window is adjusted. */
+void ssh2_more_taken(LIBSSH2_CHANNEL *channel, size_t window);
+
+/* Packets that were not asked for, and that nobody will take: a peer that goes on
+ * sending them is to be left. */
+size_t ssh2_more_n_stray(LIBSSH2_SESSION *session);
+
+uint32_t ssh2_more_id(const LIBSSH2_CHANNEL *channel);
+bool ssh2_more_has_ended(const LIBSSH2_CHANNEL *channel);  /* nothing more to read */
+bool ssh2_more_has_closed(const LIBSSH2_CHANNEL *channel); /* and none reads */
+
+/* One channel that is opening; zero it first. RFC 4254, section 5.1. */
+struct ssh2_opening {
+	void *state;
+};
+struct ssh2_open_request {
+	const char *type;
+	uint32_t window, packet;
+	const void *message;
+	size_t message_len;
+};
+/* 0; LIBSSH2_ERROR_EAGAIN: call again when SSH2_SAW_ANSWER; other: why not.
+ * id is known after the first call. */
+int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
+		   const struct ssh2_open_request *request, LIBSSH2_CHANNEL **out, uint32_t *id);
+/* Before the session is freed. */
+void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening);
+
+/* A global request that has to be answered, and whether the answer is here. One at
+ * a time, and none while libssh2 waits for the reply to one of its own. */
+int ssh2_more_ping(LIBSSH2_SESSION *session);
+bool ssh2_more_take_reply(LIBSSH2_SESSION *session);
