@@ -98,7 +98,7 @@ int ssh_alive_timeout_ms(const struct ssh_alive *a)
 	if (a->wake_deadline_ms && (a->wake_deadline_ms < at || a->interval_ms == 0))
 		at = a->wake_deadline_ms;
 	else if (a->interval_ms == 0)
-		return -1;
+		return INT32_MAX;
 	if (at <= now)
 		return 0;
 	return at - now > INT32_MAX ? INT32_MAX : (int)(at - now) + 1;
