@@ -37,7 +37,9 @@ int64_t ssh_alive_slept_ms(void)
 
 void ssh_alive_replied(struct ssh_alive *a)
 {
-	if (a->is_reply_due && !*a->is_asking && ssh2_more_take_reply(a->session))
+	bool is_granted; /* of no interest: it is alive */
+
+	if (a->is_reply_due && !*a->is_asking && ssh2_more_take_reply(a->session, &is_granted))
 		a->is_reply_due = false;
 }
 
@@ -54,13 +56,16 @@ static void note_heard(struct ssh_alive *a, uint64_t n_received, uint64_t now)
 /* Another request only after the reply to the last: they cannot be told apart. */
 static int ask(struct ssh_alive *a, uint64_t now)
 {
+	/* the name is the one that OpenSSH's client uses */
+	static const struct ssh2_request request = { .name = "keepalive@openssh.com",
+						     .wants_reply = true };
 	int r = 0;
 
 	a->asked_ms = now;
 	a->n_unanswered++;
 	if (a->is_reply_due || *a->is_asking)
 		return 0;
-	r = ssh2_more_ping(a->session);
+	r = ssh2_more_ask(a->session, &request);
 	if (r == 0)
 		a->is_reply_due = true;
 	return r == LIBSSH2_ERROR_EAGAIN ? 0 : r;

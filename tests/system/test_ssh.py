@@ -294,6 +294,28 @@ class Reverse(SshCase):
                           PATIENCE, "the loss")
             sshd.start()
 
+    def test_a_unix_socket_of_the_guest_leads_to_the_host(self):
+        server, path = self.server(greet_then_echo), harness.new_path("sock")
+        sshd = self.sshd("StreamLocalBindUnlink yes")
+        forward = self.forward(None, sshd, reverse=path, back=server.address)
+        for _ in range(2):
+            harness.until(lambda: forward.lines("reverse ")[-1:] == ["reverse 0"], PATIENCE,
+                          "the socket in the guest")
+            clients = [socket.socket(socket.AF_UNIX) for _ in range(8)]
+            for client in clients:
+                client.settimeout(PATIENCE)
+                client.connect(str(path))
+            for client in clients:
+                self.assertEqual(client.recv(6), b"hello\n")
+                client.sendall(pattern(MIB // 8))
+                client.shutdown(socket.SHUT_WR)
+                self.assertEqual(receive_all(client), pattern(MIB // 8) + b"bye\n")
+                client.close()
+            sshd.kill()
+            harness.until(lambda: forward.lines("reverse ")[-1:] == ["reverse ECONNRESET"],
+                          PATIENCE, "the loss")
+            sshd.start()
+
     def test_a_port_that_is_taken_in_the_guest_is_told(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             forward = self.forward(None, self.sshd(), back="127.0.0.1:9",
