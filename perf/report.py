@@ -16,6 +16,8 @@ GROUPS = {
     "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
     "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
     "tunnel-tcp-8": "Tunnels over TCP by the guest's NIC, eight connections",
+    "ssh-1": "SSH to a server on the host's loopback, one connection",
+    "ssh-4": "SSH to a server on the host's loopback, four connections",
     "shared-ip": "Shared network: the host and a namespace guest, by address",
     "shared-guests": "Shared network: two namespace guests",
 }
@@ -30,6 +32,8 @@ CONNECTIONS = {
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
          "pasta-splice": 1.0, "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7,
          "bridge": 0.5}
+# By SSH: the mean of both directions, with one connection and with several.
+SSH_GOALS = {"ssh-1": 1.0, "ssh-4": 1.2, "tunnel-tcp-1": 1.0, "tunnel-tcp-8": 1.2}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
 
 
@@ -96,12 +100,17 @@ def pairs(rows):
             if not name.startswith("netfwd"):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
-                       not (p == "loopback" and group.startswith(("qemu", "tunnel", "uml")))]
+                       not (p == "loopback" and
+                            group.startswith(("qemu", "tunnel", "uml", "ssh")))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:
                 theirs = rows.get((peer_group, connection), {}).get(peer, {})
                 yield group, connection, name, peer_group, peer, theirs
+
+
+def goal(group, name, peer):
+    return SSH_GOALS.get(group, 1.0) if (name, peer) == ("netfwd-ssh", "ssh-L") else GOALS[peer]
 
 
 def ratios(rows):
@@ -115,9 +124,9 @@ def ratios(rows):
         for d in DIRECTIONS:
             a, b = middle(ours[d], "gbps"), middle(theirs[d], "gbps")
             ratio = a / b if a and b else None
-            below = ratio is not None and ratio < GOALS[peer]
+            below = ratio is not None and ratio < goal(group, name, peer)
             text += number(ratio, 14) + ("!" if below else " ")
-        lines.append(text + number(GOALS[peer], 8, 1))
+        lines.append(text + number(goal(group, name, peer), 8, 1))
     if lines:
         yield (f"{'netfwd as a multiple of':<60}" +
                "".join(f"{d:>14} " for d in DIRECTIONS) + "     aim")

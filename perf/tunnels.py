@@ -153,6 +153,62 @@ def ssh(transport):
 
 
 @contextlib.contextmanager
+def sshd_of(enter, key, address, port):
+    """A server that waits for connections, in a guest or not."""
+    sshd = sshd_command(key)
+    with program("sshd", *enter, sshd[0], "-D", f"-oPort={port}",
+                 f"-oListenAddress={address}", *sshd[2:]) as server:
+        harness.until(lambda: is_listening(server.pid, port), 10, "sshd")
+        yield server
+
+
+def make_key():
+    key = harness.new_path("key")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True,
+                   timeout=10)
+    return key
+
+
+def ssh_config(key, *lines):
+    return write("yaml", "\n".join([
+        "portForwardTypes: {tcp: ssh, udp: none}", "ssh:", "  user: root",
+        f"  identityFile: {key}", "  hostKeyChecking: no", *lines, "portForwards:",
+        f"- {{guestPort: {GUEST_PORT}, hostPort: {FORWARD_PORT}, static: true}}", ""]))
+
+
+@contextlib.contextmanager
+def netfwd_ssh(transport):
+    """netfwd by the guest's sshd: over the guest's NIC, or to one on the host's loopback."""
+    key = make_key()
+    with contextlib.ExitStack() as stack:
+        if transport == "tcp":
+            _, enter = stack.enter_context(guest())
+            where, link = [], [f"--netns={NS}"]
+            server = stack.enter_context(sshd_of(enter, key, "0.0.0.0", SSH_PORT))
+        else:
+            enter, link = (), [f"--stream={harness.new_path('sock')}"]
+            where = ["  host: 127.0.0.1", f"  port: {SSH_HOST_PORT}"]
+            server = stack.enter_context(sshd_of(enter, key, "127.0.0.1", SSH_HOST_PORT))
+        p = stack.enter_context(netfwd_program(f"--config={ssh_config(key, *where)}", *link))
+        harness.until(lambda: is_reached(enter), 20, "the tunnel")
+        yield path(enter, p, server)
+
+
+@contextlib.contextmanager
+def ssh_loopback():
+    """ssh -L to a server on the host's loopback."""
+    key = make_key()
+    with sshd_of((), key, "127.0.0.1", SSH_HOST_PORT) as server, program(
+            "ssh", "ssh", "-F", "none", "-N", "-i", str(key), "-o", f"Ciphers={CIPHER}",
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "LogLevel=ERROR", "-L",
+            f"127.0.0.1:{FORWARD_PORT}:127.0.0.1:{GUEST_PORT}", "-p", str(SSH_HOST_PORT),
+            "127.0.0.1") as client:
+        wait(client, lambda: is_listening(client.pid, FORWARD_PORT), "ssh ready")
+        yield path((), client, server)
+
+
+@contextlib.contextmanager
 def relay(transport):
     """Copies bytes and knows nothing: two socats over the UNIX socket; over TCP netfwd's
     forward to the server's port, and a socat from there to the guest's loopback."""

@@ -37,7 +37,9 @@ int64_t ssh_alive_slept_ms(void)
 
 void ssh_alive_replied(struct ssh_alive *a)
 {
-	if (a->is_reply_due && !*a->is_asking && ssh2_more_take_reply(a->session))
+	bool is_granted; /* of no interest: it is alive */
+
+	if (a->is_reply_due && !*a->is_asking && ssh2_more_take_reply(a->session, &is_granted))
 		a->is_reply_due = false;
 }
 
@@ -54,13 +56,16 @@ static void note_heard(struct ssh_alive *a, uint64_t n_received, uint64_t now)
 /* Another request only after the reply to the last: they cannot be told apart. */
 static int ask(struct ssh_alive *a, uint64_t now)
 {
+	/* the name is the one that OpenSSH's client uses */
+	static const struct ssh2_request request = { .name = "keepalive@openssh.com",
+						     .wants_reply = true };
 	int r = 0;
 
 	a->asked_ms = now;
 	a->n_unanswered++;
 	if (a->is_reply_due || *a->is_asking)
 		return 0;
-	r = ssh2_more_ping(a->session);
+	r = ssh2_more_ask(a->session, &request);
 	if (r == 0)
 		a->is_reply_due = true;
 	return r == LIBSSH2_ERROR_EAGAIN ? 0 : r;
@@ -98,7 +103,7 @@ int ssh_alive_timeout_ms(const struct ssh_alive *a)
 	if (a->wake_deadline_ms && (a->wake_deadline_ms < at || a->interval_ms == 0))
 		at = a->wake_deadline_ms;
 	else if (a->interval_ms == 0)
-		return -1;
+		return INT32_MAX;
 	if (at <= now)
 		return 0;
 	return at - now > INT32_MAX ? INT32_MAX : (int)(at - now) + 1;

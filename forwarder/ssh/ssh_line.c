@@ -10,7 +10,6 @@
 #include "forwarder/ssh/ssh_memory.h"
 #include "forwarder/ssh/ssh_transport.h"
 
-#define PACKET_SIZE 32768U
 /* The window is opened again in steps of this. */
 #define GRANT_STEP ((uint32_t)(SSH_WINDOW / 8))
 /* Packets that nobody asked for, before the peer is taken for hostile. */
@@ -165,7 +164,7 @@ static int step_opening(struct ssh_lines *l, struct line *line)
 	const struct ssh2_open_request request = {
 		.type = place->type,
 		.window = SSH_WINDOW,
-		.packet = PACKET_SIZE,
+		.packet = SSH_LINE_PACKET,
 		.message = place->message,
 		.message_len = place->len,
 	};
@@ -258,7 +257,7 @@ static int take_data(struct ssh_lines *l)
 			return LIBSSH2_ERROR_ALLOC;
 		tell_loop(l, line);
 	}
-	return ssh2_more_n_stray(l->session) > STRAY_MAX ? LIBSSH2_ERROR_PROTO : 0;
+	return 0;
 }
 
 /* The guest has closed. Unless it was told before that nothing follows, what is
@@ -309,6 +308,8 @@ int ssh_lines_receive(struct ssh_lines *l, unsigned int saw)
 	if (saw & SSH2_SAW_ROOM)
 		list_move_all(&l->busy, &l->starved);
 	l->is_held = false;
+	if (r == 0 && ssh2_more_n_stray(l->session) > STRAY_MAX)
+		r = LIBSSH2_ERROR_PROTO;
 	return r;
 }
 
@@ -340,7 +341,7 @@ static ssize_t send_bytes(struct ssh_lines *l, struct line *line, const struct s
 		move(line, &l->starved);
 		return 0;
 	}
-	l->transport->has_more_to_send = todo->len > PACKET_SIZE;
+	l->transport->has_more_to_send = todo->len > SSH_LINE_PACKET;
 	r = libssh2_channel_write_ex(line->lib, 0, (const char *)todo->bytes, todo->len);
 	l->transport->has_more_to_send = false;
 	if (r <= 0)

@@ -13,6 +13,7 @@ struct ssh_mailbox;
 struct ssh_transport;
 
 #define SSH_LINE_BUCKETS 256U
+#define SSH_LINE_PACKET 32768U /* the largest that we ask for, and send */
 
 struct ssh_lines {
 	LIBSSH2_SESSION *session;

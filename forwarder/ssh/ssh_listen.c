@@ -2,6 +2,7 @@
 #include "forwarder/ssh/ssh_listen.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "forwarder/ssh/ssh_channel.h"
 
@@ -60,8 +61,8 @@ static void leave(struct ssh_listens *l, struct ssh_reverse *r)
 	move(r, &l->leaving);
 }
 
-/* 0: answered, either way. */
-static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
+/* A port: 0 once it is answered, *is_granted or not; LIBSSH2_ERROR_EAGAIN before. */
+static int ask_for_port(struct ssh_listens *l, struct ssh_reverse *r, bool *is_granted)
 {
 	char host[ADDR_TEXT_SIZE];
 	int port = 0, error;
@@ -69,12 +70,40 @@ static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 	ipaddr_format(&r->endpoint.addr, host);
 	r->listener = libssh2_channel_forward_listen_ex(l->lines->session, host, r->endpoint.port,
 							&port, SSH_REVERSE_QUEUE);
-	error = r->listener ? 0 : libssh2_session_last_errno(l->lines->session);
-	if (error == LIBSSH2_ERROR_EAGAIN || (error && error != LIBSSH2_ERROR_REQUEST_DENIED))
+	*is_granted = r->listener != NULL;
+	if (r->listener)
+		return 0;
+	error = libssh2_session_last_errno(l->lines->session);
+	return error == LIBSSH2_ERROR_REQUEST_DENIED ? 0 : error;
+}
+
+/* The same of a path (OpenSSH's PROTOCOL, section 2.4). */
+static int ask_for_path(struct ssh_listens *l, struct ssh_reverse *r, bool *is_granted)
+{
+	const struct ssh2_request request = { .name = "streamlocal-forward@openssh.com",
+					      .argument = r->path,
+					      .wants_reply = true };
+	int error = 0;
+
+	if (!r->is_asked)
+		error = ssh2_more_ask(l->lines->session, &request);
+	if (error < 0)
 		return error;
-	ssh_reverse_answered(r, error ? -EADDRINUSE : 0);
+	r->is_asked = true;
+	return ssh2_more_take_reply(l->lines->session, is_granted) ? 0 : LIBSSH2_ERROR_EAGAIN;
+}
+
+static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
+{
+	bool is_granted;
+	int error = *r->path ? ask_for_path(l, r, &is_granted) : ask_for_port(l, r, &is_granted);
+
+	if (error < 0)
+		return error;
+	r->is_listening = is_granted;
+	ssh_reverse_answered(r, is_granted ? 0 : -EADDRINUSE);
 	ssh_mailbox_put(l->lines->loop, &r->to_loop);
-	if (error)
+	if (!is_granted)
 		let_go(l, r);
 	else if (ssh_reverse_is_left(r))
 		leave(l, r);
@@ -83,10 +112,20 @@ static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 	return 0;
 }
 
+static int cancel_path(struct ssh_listens *l, struct ssh_reverse *r)
+{
+	const struct ssh2_request request = { .name = "cancel-streamlocal-forward@openssh.com",
+					      .argument = r->path };
+
+	return ssh2_more_ask(l->lines->session, &request);
+}
+
 static int ask_to_cancel(struct ssh_listens *l, struct ssh_reverse *r)
 {
-	int error = r->listener ? libssh2_channel_forward_cancel(r->listener) : 0;
+	int error = 0;
 
+	if (r->is_listening)
+		error = *r->path ? cancel_path(l, r) : libssh2_channel_forward_cancel(r->listener);
 	if (error == LIBSSH2_ERROR_EAGAIN)
 		return error;
 	let_go(l, r);
@@ -122,32 +161,63 @@ static int go_on(struct ssh_listens *l)
 	return error == LIBSSH2_ERROR_EAGAIN ? 0 : error;
 }
 
+static void take_in(struct ssh_listens *l, struct ssh_reverse *r, LIBSSH2_CHANNEL *lib)
+{
+	struct ssh_channel *channel = ssh_lines_adopt(l->lines, lib);
+
+	if (!channel) {
+		(void)libssh2_channel_free(lib);
+		return;
+	}
+	ssh_reverse_put(r, channel);
+	ssh_mailbox_put(l->lines->loop, &r->to_loop);
+}
+
 static void take_callers(struct ssh_listens *l, struct ssh_reverse *r)
 {
 	LIBSSH2_CHANNEL *lib;
-	bool has_news = false;
 
-	while (ssh_reverse_has_room(r) && (lib = libssh2_channel_forward_accept(r->listener))) {
-		struct ssh_channel *channel = ssh_lines_adopt(l->lines, lib);
+	while (r->listener && ssh_reverse_has_room(r) &&
+	       (lib = libssh2_channel_forward_accept(r->listener)))
+		take_in(l, r, lib);
+}
 
-		if (!channel) {
-			(void)libssh2_channel_free(lib);
-			break;
-		}
-		ssh_reverse_put(r, channel);
-		has_news = true;
+static struct ssh_reverse *find_path(struct ssh_listens *l, const char *path)
+{
+	list_for_each(node, &l->listening) {
+		struct ssh_reverse *r = container_of(node, struct ssh_reverse, node);
+
+		if (*r->path && strcmp(r->path, path) == 0)
+			return r;
 	}
-	if (has_news)
-		ssh_mailbox_put(l->lines->loop, &r->to_loop);
+	return NULL;
+}
+
+static void take_path_callers(struct ssh_listens *l)
+{
+	struct ssh2_call call;
+
+	while (ssh2_more_take_call(l->lines->session, &call)) {
+		struct ssh_reverse *r = find_path(l, call.path);
+		LIBSSH2_CHANNEL *lib = NULL;
+
+		if (r && ssh_reverse_has_room(r))
+			lib = ssh2_more_accept(l->lines->session, &call, SSH_WINDOW,
+					       SSH_LINE_PACKET);
+		if (lib)
+			take_in(l, r, lib);
+		else
+			(void)ssh2_more_refuse(l->lines->session, &call);
+	}
 }
 
 int ssh_listens_notice(struct ssh_listens *l, struct ssh_reverse *r)
 {
 	bool is_left = ssh_reverse_is_left(r);
 
-	if (r->listener && is_left)
+	if (r->is_listening && is_left)
 		leave(l, r);
-	else if (r->listener)
+	else if (r->is_listening)
 		take_callers(l, r); /* there is room again */
 	else if (list_empty(&r->node))
 		move(r, &l->asking);
@@ -160,6 +230,7 @@ int ssh_listens_receive(struct ssh_listens *l, unsigned int saw)
 		list_for_each(node, &l->listening)
 			take_callers(l, container_of(node, struct ssh_reverse, node));
 	}
+	take_path_callers(l);
 	return go_on(l);
 }
 

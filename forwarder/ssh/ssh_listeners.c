@@ -2,7 +2,9 @@
 #include "forwarder/ssh/ssh_listeners.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "forwarder/ssh/ssh_channel.h"
 #include "forwarder/ssh/ssh_reverse.h"
@@ -11,7 +13,8 @@
 
 struct tunnel_listener {
 	struct list node; /* ssh_listeners.all */
-	struct endpoint endpoint;
+	struct tunnel_place place;
+	char path[SSH_REVERSE_PATH_SIZE]; /* of place */
 	const struct tunnel_accept *accept;
 	void *arg;
 	struct ssh_reverse *reverse; /* NULL: no session has it */
@@ -41,7 +44,7 @@ static void drop_reverse(struct tunnel_listener *l)
 
 static void ask_for(struct tunnel_listener *l, struct ssh_session *session)
 {
-	l->reverse = ssh_reverse_new(&l->endpoint);
+	l->reverse = ssh_reverse_new(&l->place);
 	if (!l->reverse) {
 		tell(l, -ENOMEM);
 		return;
@@ -126,12 +129,16 @@ int ssh_listeners_add(struct ssh_listeners *all, const struct tunnel_place *gues
 {
 	struct tunnel_listener *l;
 
-	if (guest->path) /* libssh2 does not know streamlocal-forward@openssh.com */
-		return -EOPNOTSUPP;
+	if (guest->path && strlen(guest->path) >= SSH_REVERSE_PATH_SIZE)
+		return -ENAMETOOLONG;
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	l->endpoint = guest->endpoint;
+	l->place = *guest;
+	if (guest->path) {
+		snprintf(l->path, sizeof(l->path), "%s", guest->path);
+		l->place.path = l->path;
+	}
 	l->accept = accept;
 	l->arg = arg;
 	l->told = -EAGAIN;

@@ -12,7 +12,7 @@ struct ssh_listeners {
 	struct list all; /* of struct tunnel_listener */
 };
 
-/* 0, -ENOMEM or -EOPNOTSUPP. */
+/* 0, -ENOMEM or -ENAMETOOLONG. */
 int ssh_listeners_add(struct ssh_listeners *all, const struct tunnel_place *guest,
 		      const struct tunnel_accept *accept, void *arg, struct tunnel_listener **out);
 void ssh_listeners_remove(struct tunnel_listener *l);

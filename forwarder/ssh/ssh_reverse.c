@@ -3,12 +3,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "forwarder/ssh/ssh_channel.h"
+#include "forwarder/tunnel.h"
 
-struct ssh_reverse *ssh_reverse_new(const struct endpoint *guest)
+struct ssh_reverse *ssh_reverse_new(const struct tunnel_place *guest)
 {
 	struct ssh_reverse *r = calloc(1, sizeof(*r));
 
@@ -16,7 +17,9 @@ struct ssh_reverse *ssh_reverse_new(const struct endpoint *guest)
 		return NULL;
 	ssh_letter_init(&r->to_worker, SSH_LETTER_REVERSE);
 	ssh_letter_init(&r->to_loop, SSH_LETTER_REVERSE);
-	r->endpoint = *guest;
+	r->endpoint = guest->endpoint;
+	if (guest->path)
+		snprintf(r->path, sizeof(r->path), "%s", guest->path);
 	list_init(&r->node);
 	pthread_mutex_init(&r->lock, NULL);
 	r->n_ends = 2;

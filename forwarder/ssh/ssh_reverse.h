@@ -12,15 +12,21 @@
 /* Connections that the loop has not taken yet; further ones are refused. */
 #define SSH_REVERSE_QUEUE 16
 
+#define SSH_REVERSE_PATH_SIZE 108
+
 struct ssh_channel;
+struct tunnel_place;
 
 struct ssh_reverse {
 	struct ssh_letter to_worker, to_loop;
-	struct endpoint endpoint; /* the guest's; does not change */
-	void *user;		  /* the loop's */
-	struct list node;	  /* the worker's: one of struct ssh_listens */
-	bool is_leaving;	  /* the worker's */
-	void *listener;		  /* the worker's: a LIBSSH2_LISTENER */
+	struct endpoint endpoint;	  /* the guest's; does not change; or */
+	char path[SSH_REVERSE_PATH_SIZE]; /* of a UNIX socket; "": endpoint */
+	void *user;			  /* the loop's */
+	struct list node;		  /* the worker's: one of struct ssh_listens */
+	bool is_leaving;		  /* the worker's */
+	bool is_asked;			  /* the worker's, with a path: the reply is due */
+	bool is_listening;		  /* the worker's */
+	void *listener;			  /* the worker's: a LIBSSH2_LISTENER */
 
 	pthread_mutex_t lock; /* of all that follows */
 	int n_ends;
@@ -31,7 +37,8 @@ struct ssh_reverse {
 	unsigned int n_accepted;
 };
 
-struct ssh_reverse *ssh_reverse_new(const struct endpoint *guest); /* two ends, or NULL */
+/* With two ends; NULL: no memory. The path, if any, has room. */
+struct ssh_reverse *ssh_reverse_new(const struct tunnel_place *guest);
 void ssh_reverse_release(struct ssh_reverse *r);
 
 /* The loop's. */

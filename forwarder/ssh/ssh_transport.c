@@ -14,6 +14,8 @@
  * what one round receives may be kept. */
 #define KEPT_SIZE (512UL * 1024)
 #define KEPT_FULL (64UL * 1024)
+/* What comes in less than this is no bulk transfer. */
+#define SMALL 4096
 /* Of the agent: somebody may have to confirm. */
 #define AGENT_PATIENCE_MS 20000
 
@@ -158,6 +160,15 @@ ssize_t ssh_transport_send(int fd, const void *bytes, size_t len, int flags, voi
 	return r < 0 ? r : (ssize_t)len;
 }
 
+/* sshd does not set TCP_NODELAY: what it says next may wait for this, and by default
+ * the kernel takes 40 ms over it (tcp(7), TCP_QUICKACK, which does not last). */
+static void acknowledge(struct ssh_transport *t)
+{
+	const int one = 1;
+
+	(void)setsockopt(t->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one)); /* if it is TCP */
+}
+
 ssize_t ssh_transport_receive(int fd, void *bytes, size_t len, int flags, void **abstract)
 {
 	struct ssh_transport *t = *abstract;
@@ -179,6 +190,8 @@ ssize_t ssh_transport_receive(int fd, void *bytes, size_t len, int flags, void *
 		t->is_dead = true;
 		return -ECONNRESET;
 	}
+	if (n < SMALL)
+		acknowledge(t);
 	t->is_dry = (size_t)n < len;
 	t->n_received += (uint64_t)n;
 	t->may_receive -= (size_t)n < t->may_receive ? (size_t)n : t->may_receive;

@@ -19,6 +19,9 @@
  * the guest's sshd, and on two threads here. More when all of them are busy. */
 #define SESSIONS_MIN 2U
 #define SESSIONS_MAX 4U
+/* sshd takes a moment to count a session as logged in, and may allow few that are not
+ * (sshd_config(5), MaxStartups). */
+#define NEXT_AFTER_MS 500U
 /* What makes a session busy: its connections, and MB/s. */
 #define BUSY 100U
 /* A dial waits so long for a session; and is worth a wait so long after the loss. */
@@ -197,8 +200,9 @@ static void log_up(struct ssh_tunnel *t, const struct ssh_session *s, bool is_fi
 static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
 {
 	log_up(t, s, t->base.state != TUNNEL_UP);
-	if (t->n_slots < SESSIONS_MIN)
-		t->n_slots = SESSIONS_MIN;
+	while (t->n_slots < SESSIONS_MIN)
+		ssh_backoff_reset(&t->slots[t->n_slots++].backoff,
+				  loop_now_ms(t->loop) + NEXT_AFTER_MS);
 	for (unsigned int i = 0; i < t->n_slots; i++) {
 		if (t->slots[i].session == s)
 			ssh_backoff_reset(&t->slots[i].backoff, loop_now_ms(t->loop));

@@ -6,7 +6,7 @@
  *     server=HOST:PORT  unix=PATH    where the SSH server is; both: unix is tried first
  *     user= identity= known=FILE keys=yes|accept-new|no agent=PATH keepalive=S
  *     to=ADDRESS:PORT or PATH        in the guest; the host's port is printed
- *     reverse=ADDRESS:PORT back=ADDRESS:PORT
+ *     reverse=ADDRESS:PORT or PATH back=ADDRESS:PORT
  *
  *     stdin=FD                       ends with it
  *
@@ -186,7 +186,10 @@ static void open_reverse(struct run *run, char **argv)
 	struct tunnel_place place = { .path = NULL };
 	int r;
 
-	parse_endpoint(argument(argv, "reverse"), &place.endpoint);
+	if (argument(argv, "reverse")[0] == '/')
+		place.path = argument(argv, "reverse");
+	else
+		parse_endpoint(argument(argv, "reverse"), &place.endpoint);
 	parse_endpoint(argument(argv, "back"), &run->back);
 	run->accept = (struct tunnel_accept){ on_accepted, on_listening };
 	r = run->tunnel->ops->listen(run->tunnel, &place, &run->accept, run, &run->listener);

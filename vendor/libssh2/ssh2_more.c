@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "channel.h"
 #include "libssh2_priv.h"
 #include "packet.h"
 #include "transport.h"
@@ -195,15 +196,27 @@ void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening)
 	opening->state = NULL;
 }
 
-int ssh2_more_ping(LIBSSH2_SESSION *session)
-{
-	/* RFC 4254, section 4; the name is the one that OpenSSH's client uses. */
-	static const unsigned char request[] = "\x50\0\0\0\x15keepalive@openssh.com\x01";
+/* ---- global requests ---- */
 
-	return _libssh2_transport_send(session, request, sizeof(request) - 1, NULL, 0);
+#define REQUEST_SIZE 512
+
+int ssh2_more_ask(LIBSSH2_SESSION *session, const struct ssh2_request *request)
+{
+	unsigned char packet[REQUEST_SIZE], *s = packet;
+	size_t n_name = strlen(request->name);
+	size_t n_argument = request->argument ? strlen(request->argument) : 0;
+
+	if (n_name + n_argument + 10 > sizeof(packet))
+		return LIBSSH2_ERROR_INVAL;
+	*s++ = SSH_MSG_GLOBAL_REQUEST;
+	_libssh2_store_str(&s, request->name, n_name);
+	*s++ = request->wants_reply;
+	if (request->argument)
+		_libssh2_store_str(&s, request->argument, n_argument);
+	return _libssh2_transport_send(session, packet, (size_t)(s - packet), NULL, 0);
 }
 
-bool ssh2_more_take_reply(LIBSSH2_SESSION *session)
+bool ssh2_more_take_reply(LIBSSH2_SESSION *session, bool *is_granted)
 {
 	static const unsigned char replies[] = { SSH_MSG_REQUEST_SUCCESS, SSH_MSG_REQUEST_FAILURE,
 						 0 };
@@ -212,6 +225,105 @@ bool ssh2_more_take_reply(LIBSSH2_SESSION *session)
 
 	if (_libssh2_packet_askv(session, replies, &data, &len, 0, NULL, 0) < 0)
 		return false;
+	*is_granted = data[0] == SSH_MSG_REQUEST_SUCCESS;
 	LIBSSH2_FREE(session, data);
 	return true;
+}
+
+/* ---- channels that the server opens ---- */
+
+/* RFC 4254, section 5.1; with the path of the socket behind it. False: it makes no
+ * sense. */
+static bool parse_call(unsigned char *data, size_t len, struct ssh2_call *call, bool *is_known)
+{
+	static const char known[] = "forwarded-streamlocal@openssh.com";
+	struct string_buf buf = { .data = data, .dataptr = data + 1, .len = len };
+	unsigned char *type, *path;
+	size_t n_type, n_path;
+
+	if (_libssh2_get_string(&buf, &type, &n_type) || _libssh2_get_u32(&buf, &call->channel) ||
+	    _libssh2_get_u32(&buf, &call->window) || _libssh2_get_u32(&buf, &call->packet))
+		return false;
+	*is_known = n_type == sizeof(known) - 1 && memcmp(type, known, n_type) == 0;
+	if (!*is_known)
+		return true;
+	if (_libssh2_get_string(&buf, &path, &n_path) || n_path >= sizeof(call->path) ||
+	    memchr(path, '\0', n_path))
+		return false;
+	memcpy(call->path, path, n_path);
+	call->path[n_path] = '\0';
+	return true;
+}
+
+int ssh2_more_refuse(LIBSSH2_SESSION *session, const struct ssh2_call *call)
+{
+	unsigned char packet[17] = { SSH_MSG_CHANNEL_OPEN_FAILURE }, *s = packet + 1;
+
+	_libssh2_store_u32(&s, call->channel);
+	_libssh2_store_u32(&s, SSH_OPEN_ADMINISTRATIVELY_PROHIBITED);
+	_libssh2_store_u32(&s, 0); /* no words */
+	_libssh2_store_u32(&s, 0);
+	return _libssh2_transport_send(session, packet, sizeof(packet), NULL, 0);
+}
+
+bool ssh2_more_take_call(LIBSSH2_SESSION *session, struct ssh2_call *call)
+{
+	unsigned char *data;
+	size_t len;
+
+	while (!(session->state & LIBSSH2_STATE_EXCHANGING_KEYS) &&
+	       _libssh2_packet_ask(session, SSH_MSG_CHANNEL_OPEN, &data, &len, 0, NULL, 0) == 0) {
+		bool is_known = false, makes_sense = parse_call(data, len, call, &is_known);
+
+		LIBSSH2_FREE(session, data);
+		if (makes_sense && is_known)
+			return true;
+		if (makes_sense)
+			(void)ssh2_more_refuse(session, call);
+	}
+	return false;
+}
+
+static LIBSSH2_CHANNEL *new_channel(LIBSSH2_SESSION *session, const char *type)
+{
+	LIBSSH2_CHANNEL *channel = LIBSSH2_ALLOC(session, sizeof(*channel));
+
+	if (!channel)
+		return NULL;
+	memset(channel, 0, sizeof(*channel));
+	channel->channel_type_len = (unsigned int)strlen(type);
+	channel->channel_type = LIBSSH2_ALLOC(session, channel->channel_type_len + 1);
+	if (!channel->channel_type) {
+		LIBSSH2_FREE(session, channel);
+		return NULL;
+	}
+	memcpy(channel->channel_type, type, channel->channel_type_len + 1);
+	channel->session = session;
+	return channel;
+}
+
+LIBSSH2_CHANNEL *ssh2_more_accept(LIBSSH2_SESSION *session, const struct ssh2_call *call,
+				  uint32_t window, uint32_t packet)
+{
+	LIBSSH2_CHANNEL *channel = new_channel(session, "forwarded-streamlocal");
+	unsigned char answer[17] = { SSH_MSG_CHANNEL_OPEN_CONFIRMATION }, *s = answer + 1;
+
+	if (!channel)
+		return NULL;
+	/* "remote" is what we receive, "local" what we send */
+	channel->remote.id = call->channel;
+	channel->remote.window_size = channel->remote.window_size_initial = window;
+	channel->remote.packet_size = packet;
+	channel->local.id = _libssh2_channel_nextid(session);
+	channel->local.window_size = channel->local.window_size_initial = call->window;
+	channel->local.packet_size = call->packet;
+	_libssh2_list_add(&session->channels, &channel->node);
+	_libssh2_store_u32(&s, channel->remote.id);
+	_libssh2_store_u32(&s, channel->local.id);
+	_libssh2_store_u32(&s, window);
+	_libssh2_store_u32(&s, packet);
+	/* Nothing else is on: a packet that could not be sent is kept, and a key
+	 * exchange was looked for. What is wrong is seen by the next call. */
+	(void)_libssh2_transport_send(session, answer, sizeof(answer), NULL, 0);
+	return channel;
 }

@@ -61,7 +61,27 @@ int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
 /* Before the session is freed. */
 void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening);
 
-/* A global request that has to be answered, and whether the answer is here. One at
- * a time, and none while libssh2 waits for the reply to one of its own. */
-int ssh2_more_ping(LIBSSH2_SESSION *session);
-bool ssh2_more_take_reply(LIBSSH2_SESSION *session);
+/* A global request (RFC 4254, section 4) with one string, and whether the answer is
+ * here. Those that have to be answered one at a time, and none while libssh2 waits for
+ * the reply to one of its own. */
+struct ssh2_request {
+	const char *name;
+	const char *argument; /* NULL: none */
+	bool wants_reply;
+};
+int ssh2_more_ask(LIBSSH2_SESSION *session, const struct ssh2_request *request);
+bool ssh2_more_take_reply(LIBSSH2_SESSION *session, bool *is_granted);
+
+/* A channel that the server has opened, for a socket that it listens on for us
+ * (OpenSSH's PROTOCOL, section 2.4): NULL: there is none, or it cannot be answered
+ * now. Other kinds than that are refused here. */
+#define SSH2_CALL_PATH_SIZE 108
+struct ssh2_call {
+	uint32_t channel, window, packet; /* the server's */
+	char path[SSH2_CALL_PATH_SIZE];
+};
+bool ssh2_more_take_call(LIBSSH2_SESSION *session, struct ssh2_call *call);
+/* NULL: an error ends the session, or there is no memory. */
+LIBSSH2_CHANNEL *ssh2_more_accept(LIBSSH2_SESSION *session, const struct ssh2_call *call,
+				  uint32_t window, uint32_t packet);
+int ssh2_more_refuse(LIBSSH2_SESSION *session, const struct ssh2_call *call);
