@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "forwarder/agent_token.h"
+#include "forwarder/agent_upload.h"
 #include "forwarder/config.h"
 #include "forwarder/rpc/serial_port.h"
 #include "forwarder/token_stream.h"
@@ -31,6 +32,7 @@ struct agent_transport {
 	struct agent_token token; /* of TCP; "" if there is none */
 	struct serial_port *serial;
 	bool is_serial_broken;
+	struct agent_upload *upload; /* of ssh */
 	char name[NAME_SIZE];
 };
 
@@ -131,6 +133,8 @@ int agent_transport_connect(struct agent_transport *t, struct stream **out)
 		return connect_unix(t, out);
 	case CONFIG_AGENT_TCP:
 		return connect_tcp(t, out);
+	case CONFIG_AGENT_SSH:
+		return agent_upload_connect(t->upload, out);
 	case CONFIG_AGENT_DEFAULT:
 	case CONFIG_AGENT_NONE:
 		break;
@@ -148,6 +152,8 @@ static void set_name(struct agent_transport *t)
 	else if (c->transport == CONFIG_AGENT_TCP)
 		(void)snprintf(t->name, sizeof(t->name), "tcp %s:%u",
 			       ipaddr_format(&t->setup.guest, guest), port_of(c));
+	else if (c->transport == CONFIG_AGENT_SSH)
+		(void)snprintf(t->name, sizeof(t->name), "ssh, which brings it");
 	else
 		(void)snprintf(t->name, sizeof(t->name), "%s %s",
 			       c->transport == CONFIG_AGENT_SERIAL ? "serial" : "unix",
@@ -165,6 +171,13 @@ static int read_token(struct agent_transport *t)
 	if (r < 0)
 		log_error("agent.tokenFile: %s", error);
 	return r;
+}
+
+static int prepare_upload(struct agent_transport *t)
+{
+	const struct agent_upload_setup setup = { .run = t->setup.run, .arg = t->setup.run_arg };
+
+	return agent_upload_new(t->loop, &setup, &t->upload);
 }
 
 int agent_transport_new(struct loop *loop, const struct agent_transport_setup *setup,
@@ -187,6 +200,8 @@ int agent_transport_new(struct loop *loop, const struct agent_transport_setup *s
 		log_error("the agent cannot be reached by %s: %s", t->name, strerror(-r));
 	if (r == 0)
 		r = read_token(t);
+	if (r == 0 && setup->config->transport == CONFIG_AGENT_SSH)
+		r = prepare_upload(t);
 	if (r < 0) {
 		agent_transport_free(t);
 		return r;
@@ -200,6 +215,7 @@ void agent_transport_free(struct agent_transport *t)
 	if (!t)
 		return;
 	serial_port_free(t->serial);
+	agent_upload_free(t->upload);
 	free(t);
 }
 

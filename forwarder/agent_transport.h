@@ -20,6 +20,9 @@ struct agent_transport_setup {
 	/* For TCP: by which way, and where the guest is. */
 	struct stack *stack;
 	struct ipaddr guest;
+	/* For ssh: has a command run in the guest, as ssh_tunnel_run(). */
+	int (*run)(void *arg, const char *command, struct stream **out);
+	void *run_arg;
 	/* For serial without a path: our end of the line, taken; else -1. */
 	int serial_fd;
 };

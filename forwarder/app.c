@@ -27,6 +27,7 @@
 #include "forwarder/runtime_dir.h"
 #include "forwarder/shared_links.h"
 #include "forwarder/shared_network.h"
+#include "forwarder/ssh/ssh_tunnel.h"
 #include "forwarder/ssh_way.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
@@ -160,10 +161,19 @@ static int make_qemu_paths(struct app *app)
 	return r < 0 ? r : make_path(vsock, app->qemu_vsock);
 }
 
+/* With SSH alone it is brought along; a namespace needs nobody who tells. */
 static const struct config_agent *agent_of(const struct options *o)
 {
-	return o->config && o->config->agent.transport > CONFIG_AGENT_NONE ? &o->config->agent :
-									     NULL;
+	static const struct config_agent by_ssh = { .transport = CONFIG_AGENT_SSH };
+
+	if (!o->config || o->config->agent.transport == CONFIG_AGENT_NONE)
+		return NULL;
+	if (o->config->agent.transport != CONFIG_AGENT_DEFAULT)
+		return &o->config->agent;
+	if (o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_SHARED ||
+	    o->config->plain == RULE_SWITCH_ON)
+		return NULL;
+	return config_uses_ssh(&o->config->ssh) ? &by_ssh : NULL;
 }
 
 /* One that `netfwd qemu` gives to the guest by itself. */
@@ -335,6 +345,13 @@ static void on_agent_listeners(void *arg, const struct port_listener *all, unsig
 	on_listeners(app, all, n);
 }
 
+static int run_by_ssh(void *arg, const char *command, struct stream **out)
+{
+	struct app *app = arg;
+
+	return ssh_tunnel_run(ssh_way_tunnel(app->ssh), command, out);
+}
+
 static int set_up_agent(struct app *app)
 {
 	const struct agent_link_setup setup = {
@@ -343,6 +360,8 @@ static int set_up_agent(struct app *app)
 			.vsock = guest_vsock_of(app->vsock),
 			.stack = app->stack,
 			.guest = app->config.guest4,
+			.run = run_by_ssh,
+			.run_arg = app,
 			.serial_fd = app->agent_fd,
 		},
 		.listeners = on_agent_listeners,
@@ -546,9 +565,11 @@ static void tear_down(struct app *app)
 	shared_links_free(app->shared_links);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
+	if (app->agent) /* which may have come by SSH */
+		ways_remove(app->ways, RULE_VIA_GRPC);
+	agent_link_free(app->agent);
 	ways_free(app->ways);
 	ssh_way_free(app->ssh);
-	agent_link_free(app->agent);
 	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);

@@ -65,3 +65,9 @@ int config_read(const char *path, const struct config_context *context, struct c
 	free(text);
 	return r;
 }
+
+bool config_uses_ssh(const struct config_ssh *ssh)
+{
+	return ssh->host || ssh->port || ssh->user || ssh->identity_file ||
+	       ssh->over_vsock == RULE_SWITCH_ON;
+}

@@ -36,6 +36,7 @@ enum config_agent_transport {
 	CONFIG_AGENT_SERIAL,
 	CONFIG_AGENT_UNIX,
 	CONFIG_AGENT_TCP,
+	CONFIG_AGENT_SSH, /* brought along at each connection */
 };
 
 /* In each section 0 and NULL mean: not given. */
@@ -118,6 +119,9 @@ struct config {
 	struct rule *rules;  /* n_port_forwards of them, or NULL */
 	struct rule_set set; /* of rules */
 };
+
+/* Whether the guest's SSH server is a way into it. */
+bool config_uses_ssh(const struct config_ssh *ssh);
 
 /* What is not in the file. */
 enum config_guest_kind {

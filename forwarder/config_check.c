@@ -142,7 +142,8 @@ static void check_agent_token(const struct config_agent *a, struct problems *pro
 		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
 }
 
-static void check_agent(const struct config_agent *a, struct problems *problems)
+static void check_agent(const struct config_agent *a, const struct config_ssh *ssh,
+			struct problems *problems)
 {
 	bool has_path = a->transport == CONFIG_AGENT_UNIX || a->transport == CONFIG_AGENT_SERIAL;
 	bool has_port = a->transport == CONFIG_AGENT_VSOCK || a->transport == CONFIG_AGENT_TCP;
@@ -158,6 +159,9 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
+	if (a->transport == CONFIG_AGENT_SSH && !config_uses_ssh(ssh))
+		problems_error(problems, "agent.transport",
+			       "is ssh, but nothing in ssh says how to log in: give ssh.user");
 	check_agent_token(a, problems);
 }
 
@@ -242,7 +246,7 @@ int config_check(struct config *config, const struct config_context *context,
 	check_guest(&config->guest, problems);
 	check_shared(config, problems);
 	check_ssh(&config->ssh, problems);
-	check_agent(&config->agent, problems);
+	check_agent(&config->agent, &config->ssh, problems);
 	r = make_rules(config, context, problems);
 	if (r < 0 && r != -EINVAL)
 		return r;

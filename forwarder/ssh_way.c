@@ -186,14 +186,6 @@ static int make_tunnel(struct ssh_way *way)
 	return ssh_tunnel_new(way->loop, &c, &way->tunnel);
 }
 
-static bool is_configured(const struct options *options)
-{
-	const struct config_ssh *ssh = options->config ? &options->config->ssh : NULL;
-
-	return ssh && (ssh->host || ssh->port || ssh->user || ssh->identity_file ||
-		       ssh->over_vsock == RULE_SWITCH_ON);
-}
-
 int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh_way **out)
 {
 	char text[ADDR_TEXT_SIZE];
@@ -201,7 +193,7 @@ int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh
 	int r;
 
 	*out = NULL;
-	if (!is_configured(setup->options))
+	if (!setup->options->config || !config_uses_ssh(&setup->options->config->ssh))
 		return 0;
 	way = calloc(1, sizeof(*way));
 	if (!way)

@@ -107,6 +107,15 @@ void ways_add(struct ways *ways, enum rule_via kind, struct tunnel *tunnel)
 	tunnel->changed_arg = way;
 }
 
+void ways_remove(struct ways *ways, enum rule_via kind)
+{
+	struct way *way = &ways->all[kind];
+
+	if (way->tunnel)
+		way->tunnel->changed = NULL;
+	way->tunnel = NULL;
+}
+
 struct tunnel *ways_tunnel(const struct ways *ways, enum rule_via kind)
 {
 	return ways->all[kind].tunnel;

@@ -40,6 +40,8 @@ void ways_free(struct ways *ways);
 /* Takes the tunnel, once for each kind, and its changed(). The kinds are SSH, GRPC,
  * DIRECT and NETNS. */
 void ways_add(struct ways *ways, enum rule_via kind, struct tunnel *tunnel);
+/* Gives it back: for one that is not the ways' to free. After its users. */
+void ways_remove(struct ways *ways, enum rule_via kind);
 struct tunnel *ways_tunnel(const struct ways *ways, enum rule_via kind); /* NULL: has none */
 /* Called after a tunnel's state has changed, which is logged. One user. */
 void ways_on_change(struct ways *ways, void (*changed)(void *arg), void *arg);

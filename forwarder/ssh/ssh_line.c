@@ -24,6 +24,8 @@ struct line {
 	uint32_t id;
 	uint32_t credit;  /* bytes that were consumed, the window not yet grown by */
 	uint32_t granted; /* those that it is being grown by */
+	bool has_asked;	  /* for its command to be run */
+	bool is_started;  /* or there is none */
 	bool has_sent_end;
 	bool is_closing; /* by us; the other side has not answered yet */
 };
@@ -150,12 +152,45 @@ static void was_refused(struct ssh_lines *l, struct line *line)
 	free_line(l, line);
 }
 
-static void was_opened(struct ssh_lines *l, struct line *line, LIBSSH2_CHANNEL *lib)
+static void was_started(struct ssh_lines *l, struct line *line)
 {
-	line->lib = lib;
+	line->is_started = true;
 	ssh_channel_opened(line->channel);
 	move(line, &l->busy); /* it may have been left by now */
 	tell_loop(l, line);
+}
+
+static int step_command(struct ssh_lines *l, struct line *line)
+{
+	const struct ssh_place *place = &line->channel->place;
+	bool is_started;
+	int r;
+
+	if (!line->has_asked) {
+		r = ssh2_more_exec(l->session, line->lib, place->message, place->len);
+		if (r < 0)
+			return is_fatal(r) ? r : 0;
+		line->has_asked = true;
+	}
+	if (!ssh2_more_take_started(l->session, line->lib, &is_started))
+		return 0;
+	if (is_started) {
+		was_started(l, line);
+		return 0;
+	}
+	ssh_channel_broke(line->channel, -ECONNREFUSED);
+	tell_loop(l, line);
+	close_line(l, line);
+	return 0;
+}
+
+static int was_opened(struct ssh_lines *l, struct line *line, LIBSSH2_CHANNEL *lib)
+{
+	line->lib = lib;
+	if (line->channel->place.is_command)
+		return step_command(l, line);
+	was_started(l, line);
+	return 0;
 }
 
 static int step_opening(struct ssh_lines *l, struct line *line)
@@ -166,19 +201,21 @@ static int step_opening(struct ssh_lines *l, struct line *line)
 		.window = SSH_WINDOW,
 		.packet = SSH_LINE_PACKET,
 		.message = place->message,
-		.message_len = place->len,
+		.message_len = place->is_command ? 0 : place->len,
 	};
 	LIBSSH2_CHANNEL *lib;
 	uint32_t id;
-	int r = ssh2_more_open(l->session, &line->opening, &request, &lib, &id);
+	int r;
 
+	if (line->lib)
+		return step_command(l, line);
+	r = ssh2_more_open(l->session, &line->opening, &request, &lib, &id);
 	set_id(l, line, id);
 	if (r == LIBSSH2_ERROR_EAGAIN || is_fatal(r))
 		return is_fatal(r) ? r : 0;
 	if (r == 0)
-		was_opened(l, line, lib);
-	else
-		was_refused(l, line);
+		return was_opened(l, line, lib);
+	was_refused(l, line);
 	return 0;
 }
 
@@ -204,7 +241,7 @@ int ssh_lines_notice(struct ssh_lines *l, struct ssh_channel *channel)
 	struct line *line = channel->line;
 
 	if (line) {
-		if (line->lib)
+		if (line->is_started)
 			move(line, &l->busy);
 		return 0; /* one that is opening is left once it is open */
 	}
@@ -233,6 +270,7 @@ struct ssh_channel *ssh_lines_adopt(struct ssh_lines *l, LIBSSH2_CHANNEL *lib)
 	}
 	list_append(&l->busy, &line->turn);
 	line->lib = lib;
+	line->is_started = true;
 	set_id(l, line, ssh2_more_id(lib));
 	ssh_channel_opened(channel);
 	return channel;
@@ -297,7 +335,7 @@ int ssh_lines_receive(struct ssh_lines *l, unsigned int saw)
 
 	/* In this order: data may have come right behind the answer, and the end
 	 * right behind the data. */
-	if (saw & SSH2_SAW_ANSWER)
+	if (saw & SSH2_SAW_ANSWER || saw == 0) /* 0: it may have been held up */
 		r = step_openings(l);
 	if (r == 0 && (saw & SSH2_SAW_DATA))
 		r = take_data(l);

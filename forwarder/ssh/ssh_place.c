@@ -39,6 +39,7 @@ int ssh_place_make(const struct tunnel_place *guest, struct ssh_place *out)
 	char text[ADDR_TEXT_SIZE];
 
 	out->len = 0;
+	out->is_command = false;
 	if (guest->path) {
 		if (strlen(guest->path) > SSH_PLACE_SIZE - OTHERS)
 			return -ENAMETOOLONG;
@@ -53,5 +54,16 @@ int ssh_place_make(const struct tunnel_place *guest, struct ssh_place *out)
 	add_number(out, guest->endpoint.port);
 	add_string(out, "127.0.0.1"); /* who connects: nobody in the guest knows them */
 	add_number(out, 0);
+	return 0;
+}
+
+int ssh_place_command(const char *command, struct ssh_place *out)
+{
+	out->type = "session";
+	out->is_command = true;
+	out->len = strlen(command);
+	if (out->len > sizeof(out->message))
+		return -ENAMETOOLONG;
+	memcpy(out->message, command, out->len);
 	return 0;
 }

@@ -385,13 +385,11 @@ static bool is_hopeful(const struct ssh_tunnel *t)
 	       loop_now_ms(t->loop) - t->lost_ms < LOSS_GRACE_MS;
 }
 
-static int ssh_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest,
-			   struct stream **out)
+static int carry(struct ssh_tunnel *t, const struct ssh_place *place, struct stream **out)
 {
-	struct ssh_tunnel *t = from_tunnel(base);
 	struct ssh_session *session = pick(t);
 	struct ssh_stream *s;
-	int r;
+	int r = 0;
 
 	if (!session && !is_hopeful(t)) {
 		for (unsigned int i = 0; i < t->n_slots; i++)
@@ -403,8 +401,8 @@ static int ssh_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest
 	if (!s)
 		return -ENOMEM;
 	s->deadline_ms = loop_now_ms(t->loop) + DIAL_WAIT_MS;
-	r = ssh_place_make(guest, &s->place);
-	if (r == 0 && session)
+	s->place = *place;
+	if (session)
 		r = ssh_session_carry(session, s, &s->place);
 	if (r < 0) {
 		s->base.ops->reset(&s->base);
@@ -415,6 +413,23 @@ static int ssh_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest
 	go_on(t);
 	*out = &s->base;
 	return 0;
+}
+
+static int ssh_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest,
+			   struct stream **out)
+{
+	struct ssh_place place;
+	int r = ssh_place_make(guest, &place);
+
+	return r < 0 ? r : carry(from_tunnel(base), &place, out);
+}
+
+int ssh_tunnel_run(struct tunnel *base, const char *command, struct stream **out)
+{
+	struct ssh_place place;
+	int r = ssh_place_command(command, &place);
+
+	return r < 0 ? r : carry(from_tunnel(base), &place, out);
 }
 
 static int ssh_tunnel_listen(struct tunnel *base, const struct tunnel_place *guest,

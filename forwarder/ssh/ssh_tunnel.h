@@ -13,3 +13,8 @@ struct loop;
 
 /* Copies config. Connects by itself. 0 or -ENOMEM. */
 int ssh_tunnel_new(struct loop *loop, const struct ssh_config *config, struct tunnel **out);
+
+/* Has a command run in the guest, by the shell of our user there; the stream is its
+ * standard input and output. What it says of errors is not heard. As dial(), and
+ * -ECONNREFUSED of the stream where the server runs no commands. */
+int ssh_tunnel_run(struct tunnel *tunnel, const char *command, struct stream **out);

@@ -167,6 +167,8 @@ static const struct bad bad_texts[] = {
 	{ "ssh: {hostKeyChecking: ask}\n", 1, 24, "ssh.hostKeyChecking", "yes, accept-new or no" },
 	{ "agent: {transport: unix}\n", 1, 8, "agent.path", "must be set" },
 	{ "agent: {port: 3}\n", 1, 15, "agent.port", "vsock or tcp" },
+	{ "{agent: {transport: ssh}, ssh: {localPort: 60022}}\n", 1, 21, "agent.transport",
+	  "ssh.user" },
 	{ "agent: {transport: tcp}\n", 1, 8, "agent.tokenFile", "must be set" },
 	{ "agent: {transport: tcp, tokenFile: /t, port: 70000}\n", 1, 46, "agent.port",
 	  "1 to 65535" },

@@ -78,6 +78,22 @@ static void a_path_that_is_too_long_is_refused(void **state)
 	assert_int_equal(ssh_place_make(&guest, &place), -ENAMETOOLONG);
 }
 
+static void a_command_is_kept_for_after_the_opening(void **state)
+{
+	char command[SSH_PLACE_SIZE + 2];
+	struct ssh_place place;
+
+	(void)state;
+	assert_int_equal(ssh_place_command("exec true", &place), 0);
+	assert_string_equal(place.type, "session");
+	assert_true(place.is_command);
+	assert_int_equal(place.len, 9);
+	assert_memory_equal(place.message, "exec true", 9);
+	memset(command, 'a', sizeof(command) - 1);
+	command[sizeof(command) - 1] = '\0';
+	assert_int_equal(ssh_place_command(command, &place), -ENAMETOOLONG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -85,6 +101,7 @@ int main(void)
 		cmocka_unit_test(what_listens_on_all_addresses_is_asked_for_on_the_loopback),
 		cmocka_unit_test(a_socket_is_asked_for_as_openssh_has_it),
 		cmocka_unit_test(a_path_that_is_too_long_is_refused),
+		cmocka_unit_test(a_command_is_kept_for_after_the_opening),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,8 @@ static unsigned int what_is(int type)
 		return SSH2_SAW_END;
 	case SSH_MSG_CHANNEL_OPEN_CONFIRMATION:
 	case SSH_MSG_CHANNEL_OPEN_FAILURE:
+	case SSH_MSG_CHANNEL_SUCCESS:
+	case SSH_MSG_CHANNEL_FAILURE:
 		return SSH2_SAW_ANSWER;
 	case SSH_MSG_CHANNEL_WINDOW_ADJUST:
 		return SSH2_SAW_ROOM;
@@ -194,6 +196,40 @@ void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening)
 	}
 	free(state);
 	opening->state = NULL;
+}
+
+/* ---- commands ---- */
+
+#define EXEC_SIZE 1024
+
+int ssh2_more_exec(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, const void *command,
+		   size_t len)
+{
+	unsigned char packet[EXEC_SIZE], *s = packet;
+
+	if (len + 32 > sizeof(packet))
+		return LIBSSH2_ERROR_INVAL;
+	*s++ = SSH_MSG_CHANNEL_REQUEST;
+	_libssh2_store_u32(&s, channel->remote.id);
+	_libssh2_store_str(&s, "exec", 4);
+	*s++ = 1; /* wants a reply */
+	_libssh2_store_str(&s, command, len);
+	return _libssh2_transport_send(session, packet, (size_t)(s - packet), NULL, 0);
+}
+
+bool ssh2_more_take_started(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, bool *is_started)
+{
+	static const unsigned char replies[] = { SSH_MSG_CHANNEL_SUCCESS, SSH_MSG_CHANNEL_FAILURE,
+						 0 };
+	unsigned char id[4], *data;
+	size_t len;
+
+	_libssh2_htonu32(id, channel->local.id);
+	if (_libssh2_packet_askv(session, replies, &data, &len, 1, id, sizeof(id)) < 0)
+		return false;
+	*is_started = data[0] == SSH_MSG_CHANNEL_SUCCESS;
+	LIBSSH2_FREE(session, data);
+	return true;
 }
 
 /* ---- global requests ---- */

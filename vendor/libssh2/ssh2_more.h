@@ -16,7 +16,7 @@
 /* What ssh2_more_read() came upon. */
 #define SSH2_SAW_DATA 1U    /* see ssh2_more_take() */
 #define SSH2_SAW_END 2U	    /* end of stream or close, of some channel */
-#define SSH2_SAW_ANSWER 4U  /* to one that is opening */
+#define SSH2_SAW_ANSWER 4U  /* to one that is opening, or to a command */
 #define SSH2_SAW_ROOM 8U    /* a window has grown */
 #define SSH2_SAW_REPLY 16U  /* to a global request */
 #define SSH2_SAW_CALLER 32U /* a connection to a listener */
@@ -60,6 +60,13 @@ int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
 		   const struct ssh2_open_request *request, LIBSSH2_CHANNEL **out, uint32_t *id);
 /* Before the session is freed. */
 void ssh2_more_open_drop(LIBSSH2_SESSION *session, struct ssh2_opening *opening);
+
+/* Has a command run on a channel of type "session", once. RFC 4254, section 6.5. 0;
+ * LIBSSH2_ERROR_EAGAIN: not now, a key exchange is on. */
+int ssh2_more_exec(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, const void *command,
+		   size_t len);
+/* Whether the answer to it is here. */
+bool ssh2_more_take_started(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, bool *is_started);
 
 /* A global request (RFC 4254, section 4) with one string, and whether the answer is
  * here. Those that have to be answered one at a time, and none while libssh2 waits for
