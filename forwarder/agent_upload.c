@@ -171,18 +171,12 @@ static int find_program(struct agent_upload *u)
 	ssize_t len;
 	char *slash;
 
-	if (u->setup.program) {
-		if (strlen(u->setup.program) >= sizeof(u->program))
-			return -ENAMETOOLONG;
-		strcpy(u->program, u->setup.program);
-		return 0;
-	}
 	len = readlink("/proc/self/exe", u->program, sizeof(u->program) - sizeof(PROGRAM_NAME));
 	if (len < 0)
 		return -errno;
 	u->program[len] = '\0';
 	slash = strrchr(u->program, '/');
-	strcpy(slash ? slash + 1 : u->program, PROGRAM_NAME);
+	memcpy(slash ? slash + 1 : u->program, PROGRAM_NAME, sizeof(PROGRAM_NAME));
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* netfwd-agent in a guest that has none, by a shell there: it is sent over, started,
- * and serves on the shell's standard input and output. Nothing of it is left in the
+/* netfwd-agent in a guest that has none, by a shell there: the one beside this program
+ * is sent over, started, and serves on the shell's standard input and output. Nothing of it is left in the
  * guest: its file is gone before it runs, and it ends with the connection.
  *
  * Each connection brings it anew: a megabyte and a half. All on the loop thread. */
@@ -17,7 +17,6 @@ struct agent_upload_setup {
 	/* Has a command run by a shell in the guest, as ssh_tunnel_run(). */
 	int (*run)(void *arg, const char *command, struct stream **out);
 	void *arg;
-	const char *program; /* file to be sent; NULL: the netfwd-agent beside this program */
 };
 
 /* 0; -ENOMEM; or -errno, logged, when the program cannot be read. */

@@ -424,12 +424,12 @@ static int ssh_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest
 	return r < 0 ? r : carry(from_tunnel(base), &place, out);
 }
 
-int ssh_tunnel_run(struct tunnel *base, const char *command, struct stream **out)
+int ssh_tunnel_run(struct tunnel *tunnel, const char *command, struct stream **out)
 {
 	struct ssh_place place;
 	int r = ssh_place_command(command, &place);
 
-	return r < 0 ? r : carry(from_tunnel(base), &place, out);
+	return r < 0 ? r : carry(from_tunnel(tunnel), &place, out);
 }
 
 static int ssh_tunnel_listen(struct tunnel *base, const struct tunnel_place *guest,
