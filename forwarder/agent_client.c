@@ -273,7 +273,7 @@ static void on_http2_closed(void *arg, int error)
 		c->error[0] = '\0';
 		c->backoff_ms = BACKOFF_FIRST_MS;
 	}
-	set_error(c, "connection to the agent lost", error);
+	set_error(c, was_up ? "connection to the agent lost" : "cannot reach the agent", error);
 	if (was_up)
 		log_warn("agent: %s", c->error);
 	c->is_up = false;

@@ -11,8 +11,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <linux/vm_sockets.h>
-
 #include "forwarder/agent_token.h"
 #include "forwarder/config.h"
 #include "forwarder/rpc/serial_port.h"
@@ -22,6 +20,8 @@
 #include "netstack/stack.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
+#include "netstack/unix_socket.h"
+#include "netstack/vsock/vsock.h"
 
 #define NAME_SIZE 160
 
@@ -41,40 +41,30 @@ static unsigned int port_of(const struct config_agent *config)
 
 /* --- sockets ------------------------------------------------------------- */
 
-static int connect_socket(const void *address, socklen_t len)
-{
-	const struct sockaddr *sa = address;
-	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	/* of a UNIX socket EAGAIN: its backlog is full */
-	if (connect(fd, sa, len) < 0 && errno != EINPROGRESS)
-		r = -errno;
-	if (r < 0)
-		close(fd);
-	return r < 0 ? r : fd;
-}
-
 static int connect_vsock(struct agent_transport *t, struct stream **out)
 {
-	const struct sockaddr_vm address = {
-		.svm_family = AF_VSOCK,
-		.svm_cid = (unsigned int)t->setup.config->cid,
-		.svm_port = port_of(t->setup.config),
-	};
-	int fd = connect_socket(&address, sizeof(address));
+	uint32_t host_port;
 
-	return fd < 0 ? fd : stream_fd_new(t->loop, fd, true, out);
+	assert(t->setup.vsock); /* options_merge.c has seen to it */
+	return vsock_dial(t->setup.vsock, port_of(t->setup.config), &host_port, out);
 }
 
 static int open_unix(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	memcpy(address.sun_path, path, strlen(path) + 1); /* checked: config_check.c */
-	return connect_socket(&address, sizeof(address));
+	if (fd < 0)
+		return -errno;
+	memcpy(address.sun_path, path, strlen(path) + 1); /* config_check.c has measured it */
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
+		int r = -errno; /* EAGAIN, too: the backlog is full */
+
+		close(fd);
+		return r;
+	}
+	unix_socket_widen(fd);
+	return fd;
 }
 
 static int connect_unix(struct agent_transport *t, struct stream **out)
@@ -154,7 +144,7 @@ static void set_name(struct agent_transport *t)
 	char guest[ADDR_TEXT_SIZE];
 
 	if (c->transport == CONFIG_AGENT_VSOCK)
-		(void)snprintf(t->name, sizeof(t->name), "vsock %d:%u", c->cid, port_of(c));
+		(void)snprintf(t->name, sizeof(t->name), "vsock port %u", port_of(c));
 	else if (c->transport == CONFIG_AGENT_TCP)
 		(void)snprintf(t->name, sizeof(t->name), "tcp %s:%u",
 			       ipaddr_format(&t->setup.guest, guest), port_of(c));

@@ -10,11 +10,13 @@ struct config_agent;
 struct loop;
 struct stack;
 struct stream;
+struct vsock;
 
 #define AGENT_DEFAULT_PORT 2222 /* of AF_VSOCK and TCP */
 
 struct agent_transport_setup {
 	const struct config_agent *config; /* outlives the transport */
+	struct vsock *vsock;		   /* the guest's, for that transport */
 	/* For TCP: by which way, and where the guest is. */
 	struct stack *stack;
 	struct ipaddr guest;
@@ -32,5 +34,5 @@ void agent_transport_free(struct agent_transport *transport);
 /* A new connection, as struct agent_client_config wants it: the stream is
  * connecting, or -errno. On a serial line it breaks the one before. */
 int agent_transport_connect(struct agent_transport *transport, struct stream **out);
-/* "vsock 3:2222", for logs; of the transport's memory. */
+/* "vsock port 2222", for logs; of the transport's memory. */
 const char *agent_transport_name(const struct agent_transport *transport);

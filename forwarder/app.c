@@ -26,8 +26,8 @@
 #include "forwarder/qemu_hint.h"
 #include "forwarder/runtime_dir.h"
 #include "forwarder/shared_links.h"
+#include "forwarder/shared_network.h"
 #include "forwarder/ssh_way.h"
-#include "forwarder/state_dir.h"
 #include "forwarder/tunnel_netns.h"
 #include "forwarder/tunnel_nic.h"
 #include "forwarder/ways.h"
@@ -37,10 +37,12 @@
 
 #define USER_SOCKET "/netfwd.sock"
 #define SHARED_SOCKET "/shared.sock"
+#define SOCKET_PATH_SIZE sizeof(((struct sockaddr_un *)0)->sun_path)
 
 struct app {
-	struct options options; /* the caller's, completed */
-	char user_socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct options options;		    /* the caller's, completed */
+	char user_socket[SOCKET_PATH_SIZE]; /* or that of the NIC of a QEMU of ours */
+	char qemu_vsock[SOCKET_PATH_SIZE];
 	char lease_path[PATH_MAX];
 	struct stack_config config;
 	struct loop *loop;
@@ -122,20 +124,40 @@ static void on_qemu_exit(void *arg, int status)
 	loop_stop(app->loop);
 }
 
-static int set_up_user_socket(struct app *app, const char *name)
+/* A path in the user's directory, which is made. */
+static int make_path(const char *name, char path[static SOCKET_PATH_SIZE])
 {
 	const struct runtime_env env = runtime_env_get();
 	char error[RUNTIME_ERROR_SIZE];
-	int r = runtime_dir_make(&env, app->user_socket, sizeof(app->user_socket) - strlen(name),
-				 error);
+	int r = runtime_dir_make(&env, path, SOCKET_PATH_SIZE - strlen(name), error);
 
 	if (r < 0) {
 		log_error("%s", error);
 		return r;
 	}
-	memcpy(app->user_socket + strlen(app->user_socket), name, strlen(name) + 1);
-	app->options.link_path = app->user_socket;
+	memcpy(path + strlen(path), name, strlen(name) + 1);
 	return 0;
+}
+
+static int set_up_user_socket(struct app *app, const char *name)
+{
+	int r = make_path(name, app->user_socket);
+
+	if (r == 0)
+		app->options.link_path = app->user_socket;
+	return r;
+}
+
+/* Where QEMU finds the devices that it shares its guest's memory with. */
+static int make_qemu_paths(struct app *app)
+{
+	char nic[40], vsock[40];
+	int r;
+
+	(void)snprintf(nic, sizeof(nic), "/qemu-%d.nic", (int)getpid());
+	(void)snprintf(vsock, sizeof(vsock), "/qemu-%d.vsock", (int)getpid());
+	r = make_path(nic, app->user_socket);
+	return r < 0 ? r : make_path(vsock, app->qemu_vsock);
 }
 
 static const struct config_agent *agent_of(const struct options *o)
@@ -154,69 +176,45 @@ static bool has_own_port(const struct options *o)
 
 static int set_up_qemu(struct app *app)
 {
+	static const enum qemu_nic nics[] = {
+		[OPTIONS_NIC_AUTO] = QEMU_NIC_AUTO,
+		[OPTIONS_NIC_STREAM] = QEMU_NIC_STREAM,
+		[OPTIONS_NIC_VHOST_USER] = QEMU_NIC_VHOST_USER,
+	};
+	struct options *o = &app->options;
 	const struct qemu_config config = {
-		.argv = app->options.qemu_argv,
-		.mtu = app->options.mtu,
+		.argv = o->qemu_argv,
+		.mtu = o->mtu,
+		.nic = nics[o->nic],
+		.nic_path = app->user_socket,
+		.vsock_path = o->vsock_cid && !o->vsock_path ? app->qemu_vsock : NULL,
 		.agent_fd = has_own_port(&app->options) ? &app->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = app,
 	};
+	struct qemu_ends ends = { .link_fd = -1 };
+	int r = 0;
 
-	return qemu_new(app->loop, &config, &app->options.link_fd, &app->qemu);
-}
-
-/* One network has one file, whatever is on it. */
-static void choose_lease_file(struct app *app)
-{
-	const struct state_env env = state_env_get();
-	char name[ADDR_TEXT_SIZE + sizeof("leases-")] = "leases-";
-	int r;
-
-	(void)ipaddr_format(&app->config.network4, name + strlen(name));
-	r = state_dir_file(&env, name, app->lease_path, sizeof(app->lease_path));
+	if (config.nic != QEMU_NIC_STREAM || config.vsock_path)
+		r = make_qemu_paths(app);
 	if (r == 0)
-		app->config.shared.lease_path = app->lease_path;
-	else
-		log_warn("leases end with this process: no place to keep them: %s; choose one with "
-			 "--leases FILE",
-			 strerror(-r));
-}
-
-/* Of many guests one must be named. */
-static int check_forwards(const struct options *o)
-{
-	for (unsigned int i = 0; i < o->n_forwards; i++) {
-		const struct forward_spec *f = &o->forwards[i];
-
-		if (!ipaddr_is_any(&f->guest.addr))
-			continue;
-		log_error("--forward %s:%u:%u: which guest? Name its address: "
-			  "%s:%u:192.168.105.16:%u",
-			  forward_proto_name(f->proto), f->host.port, f->guest.port,
-			  forward_proto_name(f->proto), f->host.port, f->guest.port);
-		return -EINVAL;
-	}
+		r = qemu_new(app->loop, &config, &ends, &app->qemu);
+	if (r < 0)
+		return r;
+	o->link_fd = ends.link_fd;
+	if (ends.link_fd < 0)
+		o->link_path = app->user_socket;
+	if (ends.has_vsock)
+		o->vsock_path = app->qemu_vsock;
 	return 0;
 }
 
 static int choose_network(struct app *app)
 {
-	char error[SHARED_OPTIONS_ERROR_SIZE];
-	int r;
-
-	if (!app->options.is_shared) {
-		app->config = config_from(&app->options);
-		return 0;
-	}
-	r = check_forwards(&app->options);
-	if (r < 0)
-		return r;
-	r = shared_options_network(&app->options, &app->config, error);
-	if (r < 0)
-		log_error("%s", error);
-	else if (!app->config.shared.lease_path)
-		choose_lease_file(app);
-	return r;
+	if (app->options.is_shared)
+		return shared_network_choose(&app->options, &app->config, app->lease_path);
+	app->config = config_from(&app->options);
+	return 0;
 }
 
 /* Without any guest given, a socket of the user's, as for a single guest. */
@@ -342,6 +340,7 @@ static int set_up_agent(struct app *app)
 	const struct agent_link_setup setup = {
 		.transport = {
 			.config = agent_of(&app->options),
+			.vsock = guest_vsock_of(app->vsock),
 			.stack = app->stack,
 			.guest = app->config.guest4,
 			.serial_fd = app->agent_fd,
@@ -375,29 +374,24 @@ static int set_up_ssh(struct app *app)
 	return r;
 }
 
-static int add_way(struct app *app, enum rule_via kind, int r, struct tunnel *tunnel)
-{
-	if (r == 0)
-		ways_add(app->ways, kind, tunnel);
-	return r;
-}
-
 /* The guest's link is there. */
 static int set_up_ways(struct app *app)
 {
 	const struct options *o = &app->options;
 	bool is_namespace = o->link == OPTIONS_LINK_NETNS;
-	struct tunnel *tunnel = NULL;
-	int r;
+	struct tunnel *tunnel;
+	int r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
 
-	r = tunnel_nic_new(app->stack, &app->config, is_namespace, &tunnel);
-	r = add_way(app, RULE_VIA_DIRECT, r, tunnel);
-	if (r == 0 && is_namespace) {
+	if (r < 0)
+		return r;
+	ways_add(app->ways, RULE_VIA_DIRECT, tunnel);
+	if (is_namespace) {
 		r = tunnel_netns_new(app->loop, o->netns, &tunnel);
-		r = add_way(app, RULE_VIA_NETNS, r, tunnel);
+		if (r < 0)
+			return r;
+		ways_add(app->ways, RULE_VIA_NETNS, tunnel);
 	}
-	if (r == 0)
-		r = set_up_ssh(app);
+	r = set_up_ssh(app);
 	return r < 0 ? r : set_up_agent(app);
 }
 
@@ -434,9 +428,11 @@ static int set_up(struct app *app)
 
 	if (set_up_base(app) < 0)
 		return -1;
+	if (link_result < 0 || set_up_link(app) < 0)
+		result = -1;
 	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
 		result = -1;
-	if (link_result < 0 || set_up_link(app) < 0 || set_up_ways(app) < 0)
+	if (result == 0 && set_up_ways(app) < 0) /* by all of the above */
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
@@ -487,6 +483,7 @@ static int start_control(struct app *app)
 		.policy = app->policy,
 		.ways = app->ways,
 		.options = &app->options,
+		.loopbacks = shared_links_loopbacks(app->shared_links),
 		.reloaded = on_reloaded,
 		.arg = app,
 	};
@@ -496,7 +493,12 @@ static int start_control(struct app *app)
 
 static int start(struct app *app)
 {
-	int r = start_control(app);
+	int r = 0;
+
+	if (app->shared_links)
+		r = shared_links_serve(app->shared_links, policy_publisher(app->policy));
+	if (r == 0)
+		r = start_control(app);
 
 	if (app->options.config)
 		config_env_make_socket_dir(app->options.config);
@@ -521,7 +523,7 @@ static void tell_ready(const struct app *app)
 {
 	int fd = app->options.ready_fd;
 
-	if (app->options.link_path)
+	if (app->options.link_path && app->options.link != OPTIONS_LINK_QEMU)
 		qemu_hint_print(&app->options);
 	if (fd < 0)
 		return;

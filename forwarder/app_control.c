@@ -12,6 +12,7 @@
 #include "forwarder/control_socket.h"
 #include "forwarder/exposed.h"
 #include "forwarder/log_setup.h"
+#include "forwarder/loopbacks.h"
 #include "forwarder/options.h"
 #include "forwarder/options_merge.h"
 #include "forwarder/policy.h"
@@ -182,6 +183,13 @@ static int report(void *arg, const char *guest, const struct control_report *r, 
 	const struct app_control *c = arg;
 	int result;
 
+	if (c->setup.loopbacks)
+		return loopbacks_report(c->setup.loopbacks, guest, r, error);
+	if (c->setup.options->is_shared) {
+		(void)snprintf(error, CONTROL_ERROR_SIZE,
+			       "ports of a shared network's guests are served with --loopback");
+		return -EOPNOTSUPP;
+	}
 	if (strcmp(guest, GUEST_NAME) != 0) {
 		(void)snprintf(error, CONTROL_ERROR_SIZE, "no guest \"%s\"; there is \"%s\"", guest,
 			       GUEST_NAME);

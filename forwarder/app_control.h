@@ -4,6 +4,7 @@
  * the stack, the policy and what was exposed. */
 struct app_control;
 struct loop;
+struct loopbacks;
 struct options;
 struct policy;
 struct stack;
@@ -15,6 +16,7 @@ struct app_control_setup {
 	struct policy *policy;
 	struct ways *ways;
 	const struct options *options;
+	struct loopbacks *loopbacks; /* NULL: there are none */
 	void (*reloaded)(void *arg); /* other rules are in force */
 	void *arg;
 };

@@ -62,7 +62,9 @@ struct config_shared { /* of many guests */
 	unsigned int n_dgram, n_vhost_user, n_netns;
 	char *host_interface, *uplink, *leases;
 	enum rule_switch isolate, port_security;
-	char *range;
+	char *range, *loopback;
+	int *loopback_ports; /* n_loopback_ports of them */
+	unsigned int n_loopback_ports;
 	int lease_time; /* seconds */
 	char **ntp, **search;
 	unsigned int n_ntp, n_search;
@@ -90,7 +92,6 @@ struct config_agent {
 	enum config_agent_transport transport;
 	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
-	int cid;    /* of vsock */
 	char *token_file;
 };
 

@@ -9,9 +9,6 @@
 #include "forwarder/network_spec.h"
 #include "forwarder/shared_options.h"
 
-/* 0 to 2 are no guests: vsock(7). */
-#define CID_FIRST 3
-
 #define SOCKET_PATH_SIZE (sizeof(((struct sockaddr_un *)0)->sun_path))
 
 static void check_range(const char *field, long value, long max, struct problems *problems)
@@ -136,15 +133,8 @@ static void check_ssh(const struct config_ssh *s, struct problems *problems)
 	check_range("ssh.keepalive.countMax", s->keepalive.count_max, 1000, problems);
 }
 
-/* Who is at the other end. */
-static void check_agent_peer(const struct config_agent *a, struct problems *problems)
+static void check_agent_token(const struct config_agent *a, struct problems *problems)
 {
-	if (a->transport == CONFIG_AGENT_VSOCK && a->cid < CID_FIRST)
-		problems_error(
-			problems, "agent.cid",
-			"must be the guest's CID, 3 or above, when agent.transport is vsock");
-	if (a->transport != CONFIG_AGENT_VSOCK && a->cid != 0)
-		problems_error(problems, "agent.cid", "needs agent.transport to be vsock");
 	if (a->transport == CONFIG_AGENT_TCP && !a->token_file)
 		problems_error(problems, "agent.tokenFile",
 			       "must be set when agent.transport is tcp");
@@ -168,7 +158,7 @@ static void check_agent(const struct config_agent *a, struct problems *problems)
 			       "needs agent.transport to be unix or serial");
 	if (!has_port && a->port != 0)
 		problems_error(problems, "agent.port", "needs agent.transport to be vsock or tcp");
-	check_agent_peer(a, problems);
+	check_agent_token(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */
@@ -224,7 +214,8 @@ static bool has_agent(const struct config_agent *a)
 	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
 }
 
-/* The ports of a namespace can be had without a tunnel, so by default they are. */
+/* What reaches the guest is what its ports go by, if nothing else was said: they are
+ * meant to appear without anyone doing anything. A namespace needs no tunnel. */
 static struct rule_types_source types_source(const struct config *c,
 					     const struct config_context *context)
 {
@@ -232,8 +223,8 @@ static struct rule_types_source types_source(const struct config *c,
 	bool is_namespace = context->guest == CONFIG_GUEST_NAMESPACE ||
 			    (context->guest == CONFIG_GUEST_OF_FILE && c->guest.netns);
 
-	if (is_namespace && types.tcp == RULE_VIA_DEFAULT && types.udp == RULE_VIA_DEFAULT &&
-	    types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh) && !has_agent(&c->agent)) {
+	if ((is_namespace || has_agent(&c->agent)) && types.tcp == RULE_VIA_DEFAULT &&
+	    types.udp == RULE_VIA_DEFAULT && types.any == RULE_VIA_DEFAULT && !has_ssh(&c->ssh)) {
 		types.tcp = RULE_TYPES_NAMESPACE.tcp;
 		types.udp = RULE_TYPES_NAMESPACE.udp;
 	}

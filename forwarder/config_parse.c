@@ -81,6 +81,8 @@ static const cyaml_schema_field_t guest_fields[] = {
 	CYAML_FIELD_END,
 };
 
+static const cyaml_schema_value_t port_schema = { CYAML_VALUE_INT(CYAML_FLAG_DEFAULT, int) };
+
 static const cyaml_schema_value_t text_schema = {
 	CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char *, 0, CONFIG_STRING_MAX),
 };
@@ -112,6 +114,8 @@ static const cyaml_schema_field_t shared_fields[] = {
 	STRING("leases", struct config_shared, leases),
 	STRING("range", struct config_shared, range),
 	INT("leaseTime", struct config_shared, lease_time),
+	STRING("loopback", struct config_shared, loopback),
+	LIST("loopbackPorts", struct config_shared, loopback_ports, &port_schema),
 	LIST("ntp", struct config_shared, ntp, &text_schema),
 	LIST("search", struct config_shared, search, &text_schema),
 	LIST("guests", struct config_shared, guests, &shared_guest_schema),
@@ -141,7 +145,6 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
-	INT("cid", struct config_agent, cid),
 	STRING("tokenFile", struct config_agent, token_file),
 	CYAML_FIELD_END,
 };
@@ -159,8 +162,6 @@ static const cyaml_schema_field_t types_fields[] = {
 	ENUM("any", struct rule_types_source, any, ways),
 	CYAML_FIELD_END,
 };
-
-static const cyaml_schema_value_t port_schema = { CYAML_VALUE_INT(CYAML_FLAG_DEFAULT, int) };
 
 static const cyaml_schema_field_t rule_fields[] = {
 	SWITCH("guestIPMustBeZero", struct rule_source, guest_ip_must_be_zero),

@@ -103,7 +103,7 @@ static int open_socket_file(struct loop *loop, const struct options *o, struct l
 
 	if (o->link == OPTIONS_LINK_DGRAM)
 		r = link_dgram_bind(loop, o->link_path, o->mtu, out);
-	else if (o->link == OPTIONS_LINK_VHOST_USER)
+	else if (o->link == OPTIONS_LINK_VHOST_USER || o->link == OPTIONS_LINK_QEMU)
 		r = link_vhost_user_listen(loop, o->link_path, &vhost_user, out);
 	else
 		r = link_stream_listen(loop, o->link_path, o->mtu, out);
@@ -121,8 +121,11 @@ int guest_link_open(struct loop *loop, const struct options *o, const struct sta
 	case OPTIONS_LINK_DGRAM:
 	case OPTIONS_LINK_VHOST_USER:
 		return open_socket_file(loop, o, out);
-	case OPTIONS_LINK_FD:
 	case OPTIONS_LINK_QEMU:
+		if (o->link_path)
+			return open_socket_file(loop, o, out);
+		return open_fd(loop, o, out);
+	case OPTIONS_LINK_FD:
 		return open_fd(loop, o, out);
 	case OPTIONS_LINK_NETNS:
 		return open_netns(loop, o, config, out);

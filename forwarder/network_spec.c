@@ -90,6 +90,18 @@ int network_spec_parse_range(const char *text, struct ipaddr *first, struct ipad
 	return -EINVAL;
 }
 
+int network_spec_parse_loopback(const char *text, struct ipaddr *out,
+				char error[static NETWORK_SPEC_ERROR_SIZE])
+{
+	/* 127.0.0.0/16 is where everything else listens */
+	if (ipaddr_parse(text, out) == 0 && ipaddr_is_v4(out) && ipaddr_is_loopback(out) &&
+	    out->b[13] != 0 && out->b[14] == 0 && out->b[15] == 0)
+		return 0;
+	(void)snprintf(error, NETWORK_SPEC_ERROR_SIZE,
+		       "must be 127.N.0.0, with N from 1 to 255, such as 127.105.0.0");
+	return -EINVAL;
+}
+
 int network_spec_parse_mac(const char *text, struct mac *out,
 			   char error[static NETWORK_SPEC_ERROR_SIZE])
 {

@@ -17,6 +17,9 @@ int network_spec_check_ifname(const char *name, char error[static NETWORK_SPEC_E
 /* IPv4 addresses such as 192.168.105.16-192.168.105.99, both included. */
 int network_spec_parse_range(const char *text, struct ipaddr *first, struct ipaddr *last,
 			     char error[static NETWORK_SPEC_ERROR_SIZE]);
+/* Where guests' loopback addresses start, such as 127.105.0.0. */
+int network_spec_parse_loopback(const char *text, struct ipaddr *out,
+				char error[static NETWORK_SPEC_ERROR_SIZE]);
 /* The MAC address of one station, such as 52:54:00:12:34:56. */
 int network_spec_parse_mac(const char *text, struct mac *out,
 			   char error[static NETWORK_SPEC_ERROR_SIZE]);

@@ -15,6 +15,7 @@ enum option_id {
 	OPT_VHOST_USER,
 	OPT_FD,
 	OPT_NETNS,
+	OPT_NIC,
 	OPT_VSOCK,
 	OPT_VSOCK_CID,
 	OPT_VSOCK_UDS,
@@ -23,6 +24,7 @@ enum option_id {
 	OPT_HOST_INTERFACE,
 	OPT_UPLINK,
 	OPT_ISOLATE,
+	OPT_LOOPBACK,
 	OPT_LEASES,
 	OPT_CONFIG,
 	OPT_FORWARD,
@@ -42,6 +44,7 @@ static const struct option long_options[] = {
 	{ "dgram", required_argument, NULL, OPT_DGRAM },
 	{ "vhost-user", required_argument, NULL, OPT_VHOST_USER },
 	{ "fd", required_argument, NULL, OPT_FD },
+	{ "nic", required_argument, NULL, OPT_NIC },
 	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
 	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
@@ -51,6 +54,7 @@ static const struct option long_options[] = {
 	{ "host-interface", required_argument, NULL, OPT_HOST_INTERFACE },
 	{ "uplink", required_argument, NULL, OPT_UPLINK },
 	{ "isolate", no_argument, NULL, OPT_ISOLATE },
+	{ "loopback", required_argument, NULL, OPT_LOOPBACK },
 	{ "leases", required_argument, NULL, OPT_LEASES },
 	{ "config", required_argument, NULL, OPT_CONFIG },
 	{ "forward", required_argument, NULL, OPT_FORWARD },
@@ -66,71 +70,6 @@ static const struct option long_options[] = {
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ NULL, 0, NULL, 0 },
 };
-
-static const char help_text[] =
-	"Usage: netfwd [OPTION]...\n"
-	"       netfwd qemu [OPTION]... [--] QEMU-PROGRAM [ARGUMENT]...\n"
-	"\n"
-	"A network for one virtual machine or namespace, without privileges on the\n"
-	"host, and the guest's ports on the host's addresses. Without a guest option\n"
-	"netfwd serves a socket of the user and prints the arguments for QEMU.\n"
-	"\n"
-	"The guest, one of:\n"
-	"  --stream PATH      listen on a UNIX socket for QEMU's -netdev stream\n"
-	"  --dgram PATH       a UNIX datagram socket, for -netdev dgram and vfkit\n"
-	"  --vhost-user PATH  listen for QEMU's -netdev vhost-user and User-Mode Linux\n"
-	"  --fd N             an inherited socket, stream or datagram\n"
-	"  --netns NETNS      a network namespace: a name, a path or a process id\n"
-	"    --ifname NAME    the interface made inside it (default eth0)\n"
-	"  qemu ...           start QEMU, connected, and end with it\n"
-	"\n"
-	"Its vsock:\n"
-	"  --vsock PATH       listen for QEMU's vhost-user-vsock-pci and User-Mode Linux\n"
-	"  --vsock-cid N      its CID, 3 or above (default 3); without --vsock PATH, of a\n"
-	"                     guest whose vsock the kernel has\n"
-	"  --vsock-uds PATH   offer it to other programs: CONNECT PORT on this socket;\n"
-	"                     what the guest connects to goes to PATH_PORT\n"
-	"\n"
-	"Many guests on one network, which reach each other by address and name:\n"
-	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"
-	"                     --netns; a stream socket takes any number of guests, also\n"
-	"                     those of socket_vmnet\n"
-	"    --host-interface NAME   an interface of the host on it, made if need be\n"
-	"    --uplink IFNAME  join an interface of the host to it\n"
-	"    --isolate        guests reach the host, but not each other\n"
-	"    --leases FILE    where DHCP leases are kept\n"
-	"\n"
-	"Forwards:\n"
-	"  --forward PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
-	"                     PROTO is tcp or udp, a port may be a range A-B; may be\n"
-	"                     given any number of times\n"
-	"\n"
-	"Network:\n"
-	"  --mtu N            1280 to 65520 (default 65520 with --netns and --vhost-user,\n"
-	"                     1500 with --shared, else 32000)\n"
-	"  --network CIDR     the guest's IPv4 network (default 192.168.5.0/24, or\n"
-	"                     192.168.105.0/24 with --shared)\n"
-	"  --no-host-loopback the guest does not reach 127.0.0.1 and ::1 of the host\n"
-	"\n"
-	"Other:\n"
-	"  --config FILE      rules, and all of the above, from a file: netfwd.yaml(5);\n"
-	"                     the command line goes first\n"
-	"  --control PATH     the socket for netfwd status, expose, ... (default: in\n"
-	"                     $XDG_RUNTIME_DIR/netfwd)\n"
-	"  --pcap FILE        write the guest's frames to FILE\n"
-	"  -v, --verbose      say more: -v events, -vv connections, -vvv frames\n"
-	"  --log-json         log lines and events as JSON objects\n"
-	"  --ready-fd N       write 1 to descriptor N once all is set up, and close it\n"
-	"  --help, --version\n"
-	"\n"
-	"Examples:\n"
-	"  netfwd --forward tcp:8080:80\n"
-	"  netfwd --netns 4711 --forward tcp:127.0.0.1:9000-9010:9000-9010\n"
-	"  netfwd --shared --stream /run/vms.sock --netns box1 --netns box2\n"
-	"  netfwd qemu --forward tcp:[::1]:8080:80 --forward udp:5353:53 -- \\\n"
-	"      qemu-system-x86_64 -m 1G -drive file=disk.qcow2\n"
-	"\n"
-	"netfwd(1) has the details.\n";
 
 /* What is needed while parsing and not afterwards. */
 struct parser {
@@ -232,6 +171,16 @@ static int parse_host_ifname(struct parser *p, const char *option, const char **
 	return 0;
 }
 
+static int parse_loopback(struct parser *p)
+{
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	p->shared_only = "--loopback";
+	if (network_spec_parse_loopback(optarg, &p->o->shared.loopback, why) < 0)
+		return bad(p, "--loopback %.64s: %s", optarg, why);
+	return 0;
+}
+
 static int parse_ifname(struct parser *p)
 {
 	char why[NETWORK_SPEC_ERROR_SIZE];
@@ -264,6 +213,26 @@ static int parse_network(struct parser *p)
 	return 0;
 }
 
+static int parse_nic(struct parser *p)
+{
+	static const char *const names[] = {
+		[OPTIONS_NIC_AUTO] = "auto",
+		[OPTIONS_NIC_STREAM] = "stream",
+		[OPTIONS_NIC_VHOST_USER] = "vhost-user",
+	};
+
+	if (p->o->link != OPTIONS_LINK_QEMU)
+		return bad(p, "--nic is of the QEMU that netfwd qemu starts; "
+			      "leave it out, or start QEMU so");
+	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(optarg, names[i]) == 0) {
+			p->o->nic = (enum options_nic)i;
+			return 0;
+		}
+	}
+	return bad(p, "--nic %s: must be auto, stream or vhost-user", optarg);
+}
+
 static int parse_cid(struct parser *p)
 {
 	char *end;
@@ -290,6 +259,15 @@ static int parse_forward(struct parser *p)
 	return 0;
 }
 
+static int parse_netns(struct parser *p)
+{
+	p->o->netns = optarg;
+	if (!*optarg)
+		return bad(p, "--netns: a name, a path or a process id is missing");
+	choose_link(p, "--netns", OPTIONS_LINK_NETNS);
+	return 0;
+}
+
 /* One option, its argument in optarg. */
 static int take_option(struct parser *p, int option)
 {
@@ -305,13 +283,11 @@ static int take_option(struct parser *p, int option)
 	case OPT_FD:
 		return parse_link_fd(p);
 	case OPT_NETNS:
-		o->netns = optarg;
-		if (!*optarg)
-			return bad(p, "--netns: a name, a path or a process id is missing");
-		choose_link(p, "--netns", OPTIONS_LINK_NETNS);
-		return 0;
+		return parse_netns(p);
 	case OPT_IFNAME:
 		return parse_ifname(p);
+	case OPT_NIC:
+		return parse_nic(p);
 	case OPT_SHARED:
 		o->is_shared = true;
 		return 0;
@@ -323,6 +299,8 @@ static int take_option(struct parser *p, int option)
 		p->shared_only = "--isolate";
 		o->shared.isolate = true;
 		return 0;
+	case OPT_LOOPBACK:
+		return parse_loopback(p);
 	case OPT_LEASES:
 		p->shared_only = "--leases";
 		o->shared.leases = optarg;
@@ -475,6 +453,8 @@ static int check_together(struct parser *p)
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_uds && o->link == OPTIONS_LINK_QEMU && !o->vsock_cid)
+		o->vsock_cid = OPTIONS_CID_DEFAULT; /* QEMU gets the device from us */
 	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
 		return bad(p, "--vsock-uds offers the guest's vsock to other programs; "
 			      "give --vsock PATH or --vsock-cid too");
@@ -536,11 +516,6 @@ void options_deinit(struct options *options)
 	free(options->links);
 	options->links = NULL;
 	shared_options_deinit(&options->shared);
-}
-
-const char *options_help(void)
-{
-	return help_text;
 }
 
 /* A NIC on a QEMU socket has no scatter-gather to offer, so the guest's kernel makes

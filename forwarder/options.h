@@ -36,6 +36,12 @@ struct options_link_spec {
 	int fd;
 };
 
+enum options_nic {
+	OPTIONS_NIC_AUTO,
+	OPTIONS_NIC_STREAM,
+	OPTIONS_NIC_VHOST_USER,
+};
+
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
 #define OPTIONS_CID_DEFAULT 3
@@ -51,6 +57,7 @@ struct options {
 	const char *netns;
 	const char *ifname;
 	char *const *qemu_argv; /* ends with NULL, as main()'s */
+	enum options_nic nic;	/* of a QEMU that we start */
 
 	struct options_link_spec *links; /* n_links of them: of --shared; else one at most,
 					  * told above as well */

@@ -69,7 +69,7 @@ static int merge_shared(struct options *o, const struct config_shared *shared, c
 static bool wants_shared(const struct options *o)
 {
 	return o->shared.host_interface || o->shared.uplink || o->shared.isolate ||
-	       o->shared.leases;
+	       o->shared.leases || !ipaddr_is_any(&o->shared.loopback);
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -98,6 +98,12 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 /* Only for its own QEMU netfwd makes a serial port. */
 static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
 {
+	if (agent->transport == CONFIG_AGENT_VSOCK && !o->vsock_path && !o->vsock_cid) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "agent.transport is vsock, but the guest has none: give --vsock or "
+			       "--vsock-cid, or guest.vsock or guest.vsockCid, too");
+		return -EINVAL;
+	}
 	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
 		return 0;
 	(void)snprintf(error, OPTIONS_ERROR_SIZE,
@@ -125,8 +131,8 @@ int options_merge(struct options *options, const struct config *config,
 	if (wants_shared(options) && !options->is_shared) {
 		(void)snprintf(
 			error, OPTIONS_ERROR_SIZE,
-			"--host-interface, --uplink, --isolate and --leases are of a network "
-			"of many guests; add --shared");
+			"--host-interface, --uplink, --isolate, --loopback and --leases are of a "
+			"network of many guests; add --shared");
 		return -EINVAL;
 	}
 	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {

@@ -123,8 +123,9 @@ void outlet_tell_forwarding(struct outlet *o, struct tenant *t)
 	outlet_tell_stopping(o);
 	o->route = outlet_route(o, t);
 	if (o->route.guest_socket) {
-		snprintf(o->route_socket, sizeof(o->route_socket), "%s", o->route.guest_socket);
-		o->route.guest_socket = o->route_socket;
+		(void)snprintf(o->guest_socket, sizeof(o->guest_socket), "%s",
+			       o->route.guest_socket);
+		o->route.guest_socket = o->guest_socket;
 	}
 	if (t->has_failed)
 		event_recovered(&o->route);

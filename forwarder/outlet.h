@@ -71,8 +71,8 @@ struct outlet {
 	unsigned int retry_ms;
 	struct tenant *announced; /* whose `forwarding` was the last event */
 	struct forward_route route;
-	char route_socket[PUBLICATION_PATH_SIZE]; /* of route: the tenant may go first */
-	int bind_error; /* -errno, when FAILED */
+	char guest_socket[PUBLICATION_PATH_SIZE]; /* of route, which outlives its claim */
+	int bind_error;				  /* -errno, when FAILED */
 	char error[LISTEN_ERROR_SIZE];
 	char dial_error[64];
 };

@@ -275,7 +275,8 @@ void policy_set_listeners(struct policy *p, const struct rule_listener *listener
 		log_error("no memory for what the guest listens on");
 		return;
 	}
-	memcpy(all, listeners, n * sizeof(*all));
+	if (n > 0)
+		memcpy(all, listeners, n * sizeof(*all));
 	(void)replace_listeners(p, all, n);
 }
 
@@ -294,13 +295,15 @@ int policy_change_listeners(struct policy *p, const struct rule_listener *added,
 		free(gone);
 		return -ENOMEM;
 	}
-	memcpy(gone, removed, n_removed * sizeof(*gone));
+	if (n_removed > 0)
+		memcpy(gone, removed, n_removed * sizeof(*gone));
 	qsort(gone, n_removed, sizeof(*gone), compare_listeners);
 	for (size_t i = 0; i < p->n_listeners; i++) {
 		if (!has_listener(gone, n_removed, &p->listeners[i]))
 			all[n++] = p->listeners[i];
 	}
-	memcpy(all + n, added, n_added * sizeof(*all));
+	if (n_added > 0)
+		memcpy(all + n, added, n_added * sizeof(*all));
 	free(gone);
 	return replace_listeners(p, all, n + n_added);
 }

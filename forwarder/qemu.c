@@ -4,25 +4,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "forwarder/qemu_args.h"
+#include "forwarder/qemu_probe.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 
 #define KILL_AFTER_MS 5000
-#define MAX_ADDED 10 /* arguments */
+
+#define MAX_ADDED 24 /* options and their values */
 
 struct qemu {
 	struct loop *loop;
 	struct qemu_config config;
-	char netdev[QEMU_ARG_SIZE], device[QEMU_ARG_SIZE];
-	char serial[QEMU_ARG_SIZE], chardev[QEMU_ARG_SIZE];
-	char **argv;	    /* the user's and ours */
-	int fd, agent_fd;   /* QEMU's ends; -1 once it has them */
+	char **argv; /* the user's and ours */
+	char *added[MAX_ADDED];
+	unsigned int n_added;
+	int fd, agent_fd;   /* QEMU's ends; -1 once it has them, or has none */
 	pid_t pid;	    /* 0: not running */
 	struct timer *kill; /* runs from qemu_stop() on */
 };
@@ -44,45 +47,147 @@ static void on_patience_over(void *arg)
 	(void)kill(q->pid, SIGKILL);
 }
 
-static int add_agent_port(struct qemu *q, const struct qemu_guest *guest, size_t n)
-{
-	static char device_option[] = "-device", chardev_option[] = "-chardev";
-	static char port[] = QEMU_AGENT_DEVICE;
+/* ---- the arguments that we add ---- */
 
-	if (qemu_serial(guest->model, q->serial) < 0 ||
-	    qemu_chardev_fd(q->agent_fd, q->chardev) < 0)
-		return -ENAMETOOLONG;
-	q->argv[n++] = device_option;
-	q->argv[n++] = q->serial;
-	q->argv[n++] = chardev_option;
-	q->argv[n++] = q->chardev;
-	q->argv[n++] = device_option;
-	q->argv[n++] = port;
-	return 0;
+static int add(struct qemu *q, const char *option, const char *value)
+{
+	if (q->n_added + 2 > MAX_ADDED)
+		return -E2BIG;
+	q->added[q->n_added] = strdup(option);
+	q->added[q->n_added + 1] = strdup(value);
+	q->n_added += 2;
+	return q->added[q->n_added - 2] && q->added[q->n_added - 1] ? 0 : -ENOMEM;
 }
 
-static int build_argv(struct qemu *q, const struct qemu_guest *guest)
+static int add_memory(struct qemu *q, const struct qemu_guest *guest)
 {
-	static char netdev_option[] = "-netdev", device_option[] = "-device";
+	char object[QEMU_ARG_SIZE];
+	int r = qemu_object_memory(guest->memory, object);
+
+	if (r == 0)
+		r = add(q, "-object", object);
+	return r < 0 ? r : add(q, "-machine", QEMU_MACHINE_MEMORY);
+}
+
+static int add_chardev(struct qemu *q, const char *id, const char *path)
+{
+	char chardev[QEMU_ARG_SIZE];
+	int r = qemu_chardev(id, path, chardev);
+
+	return r < 0 ? r : add(q, "-chardev", chardev);
+}
+
+static int add_netdev(struct qemu *q, bool is_vhost_user)
+{
+	char netdev[QEMU_ARG_SIZE];
+	int r;
+
+	if (is_vhost_user) {
+		r = add_chardev(q, QEMU_CHARDEV_ID, q->config.nic_path);
+		return r < 0 ? r : add(q, "-netdev", QEMU_NETDEV_VHOST_USER);
+	}
+	r = qemu_netdev_fd(q->fd, netdev);
+	return r < 0 ? r : add(q, "-netdev", netdev);
+}
+
+static int add_device(struct qemu *q, const struct qemu_guest *guest, bool is_vhost_user)
+{
 	struct mac mac = qemu_mac(guest->name, guest->name_len);
+	const char *vectors = is_vhost_user ? qemu_vectors_option(guest, guest->model) : "";
+	char device[QEMU_ARG_SIZE], model[64];
+
+	(void)snprintf(model, sizeof(model), "%s%s", guest->model, vectors);
+	if (qemu_device(model, &mac, q->config.mtu, device) < 0)
+		return -ENAMETOOLONG;
+	return add(q, "-device", device);
+}
+
+static int add_vsock(struct qemu *q, const struct qemu_guest *guest)
+{
+	static const char model[] = "vhost-user-vsock-pci";
+	char device[QEMU_ARG_SIZE];
+	int r = add_chardev(q, QEMU_VSOCK_ID, q->config.vsock_path);
+
+	(void)snprintf(device, sizeof(device), "%s,chardev=" QEMU_VSOCK_ID "%s", model,
+		       qemu_vectors_option(guest, model));
+	return r < 0 ? r : add(q, "-device", device);
+}
+
+/* The port for the agent, on a bus of its own. */
+static int add_agent_port(struct qemu *q, const struct qemu_guest *guest)
+{
+	char serial[QEMU_ARG_SIZE], chardev[QEMU_ARG_SIZE];
+	int r;
+
+	if (qemu_serial(guest->model, serial) < 0 || qemu_chardev_fd(q->agent_fd, chardev) < 0)
+		return -ENAMETOOLONG;
+	r = add(q, "-device", serial);
+	if (r == 0)
+		r = add(q, "-chardev", chardev);
+	return r < 0 ? r : add(q, "-device", QEMU_AGENT_DEVICE);
+}
+
+static int add_all(struct qemu *q, const struct qemu_guest *guest, bool has_vsock)
+{
+	bool is_vhost_user = q->fd < 0;
+	int r = 0;
+
+	if (is_vhost_user || has_vsock)
+		r = add_memory(q, guest);
+	if (r == 0)
+		r = add_netdev(q, is_vhost_user);
+	if (r == 0 && !guest->has_device)
+		r = add_device(q, guest, is_vhost_user);
+	if (r == 0 && has_vsock)
+		r = add_vsock(q, guest);
+	if (r == 0 && q->agent_fd >= 0)
+		r = add_agent_port(q, guest);
+	return r;
+}
+
+static int build_argv(struct qemu *q)
+{
 	size_t n = 0;
 
-	if (qemu_netdev_fd(q->fd, q->netdev) < 0 ||
-	    qemu_device(guest->model, &mac, q->config.mtu, q->device) < 0)
-		return -ENAMETOOLONG;
 	while (q->config.argv[n])
 		n++;
 	q->argv = calloc(n + MAX_ADDED + 1, sizeof(*q->argv));
 	if (!q->argv)
 		return -ENOMEM;
 	memcpy(q->argv, q->config.argv, n * sizeof(*q->argv));
-	q->argv[n++] = netdev_option;
-	q->argv[n++] = q->netdev;
-	if (!guest->has_device) {
-		q->argv[n++] = device_option;
-		q->argv[n++] = q->device;
-	}
-	return q->agent_fd < 0 ? 0 : add_agent_port(q, guest, n);
+	memcpy(q->argv + n, q->added, q->n_added * sizeof(*q->argv));
+	return 0;
+}
+
+/* ---- life ---- */
+
+/* Whether the NIC is to be vhost-user's; -EINVAL after a line that says why not. */
+static int decide_nic(const struct qemu_config *config, const struct qemu_guest *guest)
+{
+	const char *conflict = guest->memory_conflict;
+
+	if (config->nic == QEMU_NIC_STREAM)
+		return false;
+	/* a device of the user's own would have to have vectors=0 */
+	if (config->nic == QEMU_NIC_AUTO)
+		return !conflict && (guest->has_kvm || !guest->has_device) &&
+		       qemu_probe_has_netdev(config->argv[0], "vhost-user");
+	if (!conflict)
+		return true;
+	log_error("--nic vhost-user: QEMU's %s decides over the guest's memory, so netfwd cannot "
+		  "have it shared; take it out, or use --nic stream",
+		  conflict);
+	return -EINVAL;
+}
+
+static bool decide_vsock(const struct qemu_config *config, const struct qemu_guest *guest)
+{
+	if (!config->vsock_path || guest->has_vsock)
+		return false;
+	if (guest->memory_conflict)
+		log_warn("the guest gets no vsock: QEMU's %s decides over its memory",
+			 guest->memory_conflict);
+	return !guest->memory_conflict;
 }
 
 /* Our end goes to *ours, QEMU's is inherited by it. */
@@ -97,35 +202,47 @@ static int make_pair(int *ours, int *theirs)
 	return fcntl(pair[1], F_SETFD, 0) < 0 ? -errno : 0;
 }
 
-static int prepare(struct qemu *q, const struct qemu_guest *guest, int *link_fd)
+static int add_arguments(struct qemu *q, const struct qemu_guest *guest, bool has_vsock)
 {
-	int ours[2] = { -1, -1 };
-	int r = make_pair(&ours[0], &q->fd);
+	int r = add_all(q, guest, has_vsock);
 
+	if (r == 0)
+		r = build_argv(q);
+	return r < 0 ? r : timer_new(q->loop, on_patience_over, q, &q->kill);
+}
+
+static int prepare(struct qemu *q, const struct qemu_guest *guest, struct qemu_ends *ends)
+{
+	int is_vhost_user = decide_nic(&q->config, guest), agent_fd = -1, r = 0;
+
+	if (is_vhost_user < 0)
+		return is_vhost_user;
+	if (!is_vhost_user)
+		r = make_pair(&ends->link_fd, &q->fd);
 	if (r == 0 && q->config.agent_fd)
-		r = make_pair(&ours[1], &q->agent_fd);
+		r = make_pair(&agent_fd, &q->agent_fd);
+	ends->has_vsock = decide_vsock(&q->config, guest);
 	if (r == 0)
-		r = build_argv(q, guest);
-	if (r == 0)
-		r = timer_new(q->loop, on_patience_over, q, &q->kill);
+		r = add_arguments(q, guest, ends->has_vsock);
 	if (r < 0) {
-		close_fd(&ours[0]);
-		close_fd(&ours[1]);
+		close_fd(&ends->link_fd);
+		close_fd(&agent_fd);
 		return r;
 	}
-	*link_fd = ours[0];
 	if (q->config.agent_fd)
-		*q->config.agent_fd = ours[1];
+		*q->config.agent_fd = agent_fd;
 	return 0;
 }
 
-int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, struct qemu **out)
+int qemu_new(struct loop *loop, const struct qemu_config *config, struct qemu_ends *ends,
+	     struct qemu **out)
 {
 	char error[QEMU_ERROR_SIZE];
 	struct qemu_guest guest;
 	struct qemu *q;
 	int r;
 
+	*ends = (struct qemu_ends){ .link_fd = -1 };
 	if (qemu_args_read(config->argv, &guest, error) < 0) {
 		log_error("%s", error);
 		return -EINVAL;
@@ -136,7 +253,7 @@ int qemu_new(struct loop *loop, const struct qemu_config *config, int *link_fd, 
 	q->loop = loop;
 	q->config = *config;
 	q->fd = q->agent_fd = -1;
-	r = prepare(q, &guest, link_fd);
+	r = prepare(q, &guest, ends);
 	if (r < 0) {
 		qemu_free(q);
 		return r;
@@ -188,6 +305,8 @@ void qemu_free(struct qemu *q)
 	close_fd(&q->fd);
 	close_fd(&q->agent_fd);
 	timer_free(q->kill);
+	for (unsigned int i = 0; i < q->n_added; i++)
+		free(q->added[i]);
 	free(q->argv);
 	free(q);
 }

@@ -104,6 +104,20 @@ int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE])
 		       escaped, escaped);
 }
 
+int qemu_object_memory(const char *size, char out[static QEMU_ARG_SIZE])
+{
+	return put_arg(out, "memory-backend-memfd,id=" QEMU_MEMORY_ID ",share=on,size=%s", size);
+}
+
+int qemu_chardev(const char *id, const char *path, char out[static QEMU_ARG_SIZE])
+{
+	char escaped[256];
+
+	if (escape(path, escaped, sizeof(escaped)) < 0)
+		return -ENAMETOOLONG;
+	return put_arg(out, "socket,id=%s,path=%s", id, escaped);
+}
+
 /* A socket chardev could always be told to connect again. */
 int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version,
 			    char out[static QEMU_ARG_SIZE])
@@ -203,6 +217,62 @@ static void set_name(struct qemu_guest *guest, const char *value)
 		guest->name_len = strcspn(value, ",");
 }
 
+/* -m's argument: "1G", "4096,slots=2", "size=1G". */
+static void read_memory(const char *value, struct qemu_guest *guest)
+{
+	size_t len;
+	const char *size = find_value(value, "size", &len);
+	bool has_unit;
+
+	if (!size) {
+		size = value;
+		len = strcspn(value, ",");
+	}
+	has_unit = len > 0 && strchr("kKmMgGtT", size[len - 1]);
+	if (len == 0 || len > sizeof(guest->memory) - 2 ||
+	    strspn(size, "0123456789.") != len - has_unit) {
+		guest->memory_conflict = "-m";
+		return;
+	}
+	(void)snprintf(guest->memory, sizeof(guest->memory), "%.*s%s", (int)len, size,
+		       has_unit ? "" : "M");
+}
+
+/* What decides over the guest's memory by itself, or over its state. */
+static void read_conflict(const char *option, const char *value, struct qemu_guest *guest)
+{
+	static const char *const always[] = { "numa", "mem-path", "incoming", "loadvm",
+					      "readconfig" };
+
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
+		if (is_option(option, always[i]))
+			guest->memory_conflict = option;
+	}
+	if ((is_option(option, "object") || is_option(option, "machine") ||
+	     is_option(option, "M")) &&
+	    (strstr(value, "memory-backend") || strstr(value, "memory-encryption") ||
+	     strstr(value, "confidential-guest")))
+		guest->memory_conflict = option;
+}
+
+static void read_accelerator(const char *option, const char *value, struct qemu_guest *guest)
+{
+	if (is_option(option, "accel") && strncmp(value, "kvm", 3) == 0)
+		guest->has_kvm = true;
+	if ((is_option(option, "M") || is_option(option, "machine")) &&
+	    (has_value(value, "accel", "kvm") || has_value(value, "accel", "kvm:tcg")))
+		guest->has_kvm = true;
+}
+
+const char *qemu_vectors_option(const struct qemu_guest *guest, const char *model)
+{
+	size_t len = strlen(model);
+
+	if (guest->has_kvm || len < 4 || strcmp(model + len - 4, "-pci") != 0)
+		return "";
+	return ",vectors=0";
+}
+
 static int read_option(const char *option, const char *value, struct qemu_guest *guest, char *error)
 {
 	if (is_option(option, "netdev") && has_value(value, "id", QEMU_NETDEV_ID)) {
@@ -214,6 +284,12 @@ static int read_option(const char *option, const char *value, struct qemu_guest 
 	}
 	if (is_option(option, "device") && has_value(value, "netdev", QEMU_NETDEV_ID))
 		guest->has_device = true;
+	if (is_option(option, "device") && strstr(value, "vsock"))
+		guest->has_vsock = true;
+	if (is_option(option, "m"))
+		read_memory(value, guest);
+	read_conflict(option, value, guest);
+	read_accelerator(option, value, guest);
 	if ((is_option(option, "M") || is_option(option, "machine")) &&
 	    is_machine(value, "microvm"))
 		guest->model = "virtio-net-device";
@@ -230,7 +306,11 @@ static int read_option(const char *option, const char *value, struct qemu_guest 
 
 int qemu_args_read(char *const argv[], struct qemu_guest *out, char error[static QEMU_ERROR_SIZE])
 {
-	struct qemu_guest guest = { .model = program_model(argv[0]), .name = "" };
+	struct qemu_guest guest = {
+		.model = program_model(argv[0]),
+		.name = "",
+		.memory = "128M", /* QEMU's own default */
+	};
 
 	for (char *const *arg = argv + 1; *arg; arg++) {
 		if (is_option(*arg, "daemonize")) {
@@ -239,6 +319,8 @@ int qemu_args_read(char *const argv[], struct qemu_guest *out, char error[static
 				       "and would not see it; run netfwd itself in the background");
 			return -EINVAL;
 		}
+		if (is_option(*arg, "enable-kvm"))
+			guest.has_kvm = true;
 		if (arg[1] && read_option(arg[0], arg[1], &guest, error) < 0)
 			return -EINVAL;
 	}

@@ -14,6 +14,7 @@
 	"virtserialport,bus=netfwd-serial0.0,chardev=netfwd-agent0,name=" QEMU_AGENT_PORT
 #define QEMU_CHARDEV_ID "netfwd-nic"
 #define QEMU_MEMORY_ID "netfwd-memory"
+#define QEMU_VSOCK_ID "netfwd-vsock"
 #define QEMU_ERROR_SIZE 256
 #define QEMU_ARG_SIZE 640
 
@@ -37,7 +38,13 @@ int qemu_netdev_stream(const char *path, const struct qemu_version *version,
 		       char out[static QEMU_ARG_SIZE]);
 /* QEMU's own end is path.qemu. */
 int qemu_netdev_dgram(const char *path, char out[static QEMU_ARG_SIZE]);
-/* For vhost-user: -chardev's argument (with reconnection) and -netdev's. */
+/* For vhost-user: -object's argument that lets the guest's memory be shared, and
+ * -machine's that takes it; size is a number and a unit, as "1G". */
+int qemu_object_memory(const char *size, char out[static QEMU_ARG_SIZE]);
+#define QEMU_MACHINE_MEMORY "memory-backend=" QEMU_MEMORY_ID
+/* -chardev's argument, once or with reconnection; -netdev's. It is a path in any
+ * case: QEMU passes no descriptors over a socket that it has inherited. */
+int qemu_chardev(const char *id, const char *path, char out[static QEMU_ARG_SIZE]);
 int qemu_chardev_vhost_user(const char *path, const struct qemu_version *version,
 			    char out[static QEMU_ARG_SIZE]);
 #define QEMU_NETDEV_VHOST_USER "vhost-user,id=" QEMU_NETDEV_ID ",chardev=" QEMU_CHARDEV_ID
@@ -58,7 +65,17 @@ struct qemu_guest {
 	size_t name_len;
 	bool has_uuid;
 	bool has_device; /* one for QEMU_NETDEV_ID is there already */
+	bool has_vsock;	 /* a vsock device is there already */
+	bool has_kvm;	 /* as far as the arguments say */
+	/* The size of its memory, as qemu_object_memory() takes it; and the option
+	 * that keeps us from having it shared, or NULL. */
+	char memory[32];
+	const char *memory_conflict;
 };
+
+/* "vectors=0" for a PCI device whose back end we are, or "": QEMU 7.2 dies when
+ * such a device uses MSI-X without KVM. */
+const char *qemu_vectors_option(const struct qemu_guest *guest, const char *model);
 
 /* 0; -EINVAL with a line that says what cannot stay as it is. */
 int qemu_args_read(char *const argv[], struct qemu_guest *out, char error[static QEMU_ERROR_SIZE]);

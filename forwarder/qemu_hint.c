@@ -63,14 +63,15 @@ static int add_netdev(struct hint *h, const struct options *o, const struct qemu
 static int add_vhost_user(struct hint *h, const struct options *o,
 			  const struct qemu_version *version)
 {
-	char chardev[QEMU_ARG_SIZE];
+	char chardev[QEMU_ARG_SIZE], memory[QEMU_ARG_SIZE];
 	int r = qemu_chardev_vhost_user(o->link_path, version, chardev);
 
 	if (r == 0)
-		r = add(h, "object",
-			"memory-backend-memfd,id=" QEMU_MEMORY_ID ",share=on,size=SIZE");
+		r = qemu_object_memory("SIZE", memory);
 	if (r == 0)
-		r = add(h, "machine", "memory-backend=" QEMU_MEMORY_ID);
+		r = add(h, "object", memory);
+	if (r == 0)
+		r = add(h, "machine", QEMU_MACHINE_MEMORY);
 	if (r == 0)
 		r = add(h, "chardev", chardev);
 	return r < 0 ? r : add(h, "netdev", QEMU_NETDEV_VHOST_USER);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,10 +17,8 @@ extern char **environ;
 #define PATIENCE_MS 2000
 
 /* The process id, or -errno. */
-static pid_t spawn(const char *program, int output)
+static pid_t spawn(char *const argv[], int output)
 {
-	char version[] = "--version";
-	char *argv[] = { (char *)(uintptr_t)program, version, NULL };
 	posix_spawn_file_actions_t actions;
 	int r = posix_spawn_file_actions_init(&actions);
 	pid_t pid = -1;
@@ -33,7 +32,7 @@ static pid_t spawn(const char *program, int output)
 		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY,
 						     0);
 	if (!r)
-		r = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+		r = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	return r ? -r : pid;
 }
@@ -70,23 +69,46 @@ static int read_all(int fd, char *text, size_t size)
 	return 0;
 }
 
-int qemu_probe_version(const char *program, struct qemu_version *out)
+/* What the program says on its standard output. 0 or -errno. */
+static int ask(char *const argv[], char *text, size_t size)
 {
 	int pipe_fds[2] = { -1, -1 }, r = 0;
-	char text[256];
 	pid_t pid;
 
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
-	pid = spawn(program, pipe_fds[1]);
+	pid = spawn(argv, pipe_fds[1]);
 	close(pipe_fds[1]);
 	if (pid > 0) {
-		r = read_all(pipe_fds[0], text, sizeof(text));
+		r = read_all(pipe_fds[0], text, size);
 		(void)kill(pid, SIGKILL); /* it has answered, or never will */
 		(void)waitpid(pid, NULL, 0);
 	}
 	close(pipe_fds[0]);
-	if (pid < 0)
-		return (int)pid;
+	return pid < 0 ? (int)pid : r;
+}
+
+int qemu_probe_version(const char *program, struct qemu_version *out)
+{
+	char version[] = "--version", text[256];
+	char *argv[] = { (char *)(uintptr_t)program, version, NULL };
+	int r = ask(argv, text, sizeof(text));
+
 	return r < 0 ? r : qemu_version_parse(text, out);
+}
+
+bool qemu_probe_has_netdev(const char *program, const char *kind)
+{
+	char netdev[] = "-netdev", help[] = "help", text[2048] = "";
+	char *argv[] = { (char *)(uintptr_t)program, netdev, help, NULL };
+	size_t len = strlen(kind);
+
+	if (ask(argv, text, sizeof(text)) < 0)
+		return false;
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, kind, len) == 0 && (line[len] == '\n' || !line[len]))
+			return true;
+	}
+	return false;
 }

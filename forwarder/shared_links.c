@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "forwarder/guest_link.h"
+#include "forwarder/loopbacks.h"
 #include "forwarder/options.h"
 #include "netstack/base/list.h"
 #include "netstack/base/log.h"
@@ -22,7 +23,8 @@ struct listener {
 struct shared_links {
 	struct loop *loop;
 	struct shared_links_setup setup;
-	struct list listeners; /* listener.node */
+	struct list listeners;	     /* listener.node */
+	struct loopbacks *loopbacks; /* NULL: nobody asked for them */
 };
 
 static void on_guest(void *arg, struct link *link)
@@ -170,6 +172,58 @@ static int open_all(struct shared_links *s)
 	return result;
 }
 
+static void on_guests(void *arg)
+{
+	struct shared_links *s = arg;
+
+	loopbacks_refresh(s->loopbacks);
+}
+
+/* What namespaces listen on is followed. */
+static int watch_namespaces(struct shared_links *s)
+{
+	const struct options *o = s->setup.options;
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < o->n_links; i++) {
+		const struct options_link_spec *spec = &o->links[i];
+		struct mac mac = mac_of(spec->where);
+
+		if (spec->link == OPTIONS_LINK_NETNS)
+			r = loopbacks_watch(s->loopbacks, &mac, spec->where);
+	}
+	return r;
+}
+
+int shared_links_serve(struct shared_links *s, struct publisher *publisher)
+{
+	const struct shared_options *o = &s->setup.options->shared;
+	struct loopbacks_config config = {
+		.stack = s->setup.stack,
+		.publisher = publisher,
+		.base = o->loopback,
+		.prefix4_bits = s->setup.network->prefix4_bits,
+		.n_ports = o->n_ports,
+	};
+	int r;
+
+	if (ipaddr_is_any(&o->loopback))
+		return 0;
+	memcpy(config.ports, o->ports, sizeof(config.ports));
+	r = loopbacks_new(s->loop, &config, &s->loopbacks);
+	if (r < 0) {
+		log_error("loopback addresses of guests: %s", strerror(-r));
+		return r;
+	}
+	stack_on_guests(s->setup.stack, on_guests, s);
+	return watch_namespaces(s);
+}
+
+struct loopbacks *shared_links_loopbacks(const struct shared_links *s)
+{
+	return s ? s->loopbacks : NULL;
+}
+
 int shared_links_new(struct loop *loop, const struct shared_links_setup *setup,
 		     struct shared_links **out)
 {
@@ -196,6 +250,9 @@ void shared_links_free(struct shared_links *s)
 
 	if (!s)
 		return;
+	if (s->loopbacks)
+		stack_on_guests(s->setup.stack, NULL, NULL);
+	loopbacks_free(s->loopbacks);
 	while ((node = list_take(&s->listeners))) {
 		struct listener *l = container_of(node, struct listener, node);
 

@@ -4,7 +4,9 @@
  * that come and go, datagram sockets, namespaces, the host's interface, an
  * uplink. */
 struct loop;
+struct loopbacks;
 struct options;
+struct publisher;
 struct shared_links;
 struct stack;
 struct stack_config;
@@ -19,5 +21,10 @@ struct shared_links_setup {
  * -errno, logged. */
 int shared_links_new(struct loop *loop, const struct shared_links_setup *setup,
 		     struct shared_links **out);
+/* Has guests served on their loopback addresses, if that was asked for; the publisher
+ * outlives it. -errno, logged. */
+int shared_links_serve(struct shared_links *links, struct publisher *publisher);
+/* NULL: it was not asked for, or links is NULL. */
+struct loopbacks *shared_links_loopbacks(const struct shared_links *links);
 /* The links themselves are the stack's. Accepts NULL. */
 void shared_links_free(struct shared_links *links);

@@ -9,11 +9,6 @@
 
 #include "forwarder/config.h"
 #include "forwarder/network_spec.h"
-#include "forwarder/options.h"
-#include "netstack/stack.h"
-
-#define FIRST_GUEST 16
-#define LEASE_S 3600U
 
 __attribute__((format(printf, 2, 3))) static int bad(char *error, const char *fmt, ...)
 {
@@ -58,6 +53,26 @@ static int take_search(struct shared_options *o, const struct config_shared *c, 
 	for (unsigned int i = 0; i < c->n_search; i++)
 		o->search[i] = c->search[i];
 	o->n_search = c->n_search;
+	return 0;
+}
+
+static int take_loopback(struct shared_options *o, const struct config_shared *c, char *error)
+{
+	char why[NETWORK_SPEC_ERROR_SIZE];
+
+	if (c->loopback && ipaddr_is_any(&o->loopback) &&
+	    network_spec_parse_loopback(c->loopback, &o->loopback, why) < 0)
+		return bad(error, "shared.loopback is \"%.64s\": %s", c->loopback, why);
+	if (c->n_loopback_ports > SHARED_OPTIONS_MAX_PORTS)
+		return bad(error, "shared.loopbackPorts has %u ports: must be at most %u",
+			   c->n_loopback_ports, SHARED_OPTIONS_MAX_PORTS);
+	for (unsigned int i = 0; i < c->n_loopback_ports; i++) {
+		if (c->loopback_ports[i] < 1 || c->loopback_ports[i] > UINT16_MAX)
+			return bad(error, "shared.loopbackPorts[%u] is %d: must be 1 to 65535", i,
+				   c->loopback_ports[i]);
+		o->ports[i] = (uint16_t)c->loopback_ports[i];
+	}
+	o->n_ports = c->n_loopback_ports;
 	return 0;
 }
 
@@ -111,6 +126,8 @@ int shared_options_merge(struct shared_options *o, const struct config_shared *c
 	if (r == 0)
 		r = take_search(o, c, error);
 	if (r == 0)
+		r = take_loopback(o, c, error);
+	if (r == 0)
 		r = take_guests(o, c, error);
 	return r;
 }
@@ -119,103 +136,4 @@ void shared_options_deinit(struct shared_options *o)
 {
 	free(o->guests);
 	o->guests = NULL;
-}
-
-/* --- the network ---------------------------------------------------------- */
-
-static struct ipaddr host_of(const struct ipaddr *network, uint8_t number)
-{
-	struct ipaddr host = *network;
-
-	host.b[15] |= number;
-	return host;
-}
-
-/* fd00:AABB:CC:DD::/64 of AA.BB.CC.DD: two such networks differ in both families. */
-static struct ipaddr prefix_of(const struct ipaddr *network4)
-{
-	const uint8_t *b = ipaddr_v4_bytes(network4);
-
-	return (struct ipaddr){ { 0xfd, 0, b[0], b[1], 0, b[2], 0, b[3] } };
-}
-
-static void set_addresses(struct stack_config *c, bool has_host)
-{
-	struct stack_shared *shared = &c->shared;
-	uint8_t gateway = has_host ? 2 : 1;
-
-	c->prefix6 = prefix_of(&c->network4);
-	c->gateway4 = host_of(&c->network4, gateway);
-	c->gateway6 = host_of(&c->prefix6, gateway);
-	c->dns4 = host_of(&c->network4, 3);
-	c->dns6 = host_of(&c->prefix6, 3);
-	c->guest4 = host_of(&c->network4, FIRST_GUEST);
-	if (has_host) {
-		shared->host4 = host_of(&c->network4, 1);
-		shared->host6 = host_of(&c->prefix6, 1);
-	}
-}
-
-static void set_policy(struct stack_config *c, const struct shared_options *o)
-{
-	struct stack_shared *shared = &c->shared;
-
-	shared->isolate = o->isolate;
-	shared->trust_guests = o->trust_guests;
-	shared->lease_path = o->leases;
-	memcpy(shared->ntp, o->ntp, sizeof(shared->ntp));
-	shared->n_ntp = o->n_ntp;
-	memcpy(shared->search, o->search, sizeof(shared->search));
-	shared->n_search = o->n_search;
-	shared->guests = o->guests;
-	shared->n_guests = o->n_guests;
-	c->lease_s = o->lease_s ? o->lease_s : LEASE_S;
-	if (!ipaddr_is_any(&o->first4)) {
-		c->guest4 = o->first4;
-		c->last4 = o->last4;
-	}
-}
-
-static bool is_inside(const struct stack_config *c, const struct ipaddr *addr)
-{
-	return ipaddr_in_prefix(addr, &c->network4, 96 + c->prefix4_bits);
-}
-
-static int check(const struct stack_config *c, char *error)
-{
-	const struct stack_shared *shared = &c->shared;
-	char addr[ADDR_TEXT_SIZE], network[ADDR_TEXT_SIZE];
-
-	(void)ipaddr_format(&c->network4, network);
-	if (!is_inside(c, &c->guest4) || (!ipaddr_is_any(&c->last4) && !is_inside(c, &c->last4)))
-		return bad(error, "shared.range: must lie in the network %s/%u", network,
-			   c->prefix4_bits);
-	for (unsigned int i = 0; i < shared->n_guests; i++) {
-		if (!is_inside(c, &shared->guests[i].addr))
-			return bad(error,
-				   "shared.guests[%u].address is %s: must lie in the network %s/%u",
-				   i, ipaddr_format(&shared->guests[i].addr, addr), network,
-				   c->prefix4_bits);
-	}
-	return 0;
-}
-
-int shared_options_network(const struct options *options, struct stack_config *out,
-			   char error[static SHARED_OPTIONS_ERROR_SIZE])
-{
-	struct stack_config c = stack_config_default();
-
-	c.is_shared = true;
-	c.mtu = options->mtu;
-	c.host_loopback = options->host_loopback;
-	c.network4 = (struct ipaddr)IPADDR_V4(192, 168, 105, 0);
-	c.prefix4_bits = 24;
-	if (options->prefix4_bits) {
-		c.network4 = options->network4;
-		c.prefix4_bits = options->prefix4_bits;
-	}
-	set_addresses(&c, options->shared.host_interface != NULL);
-	set_policy(&c, &options->shared);
-	*out = c;
-	return check(&c, error);
 }

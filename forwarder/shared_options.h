@@ -9,14 +9,18 @@
 #include "netstack/stack_config.h"
 
 struct config_shared;
-struct options;
+
+#define SHARED_OPTIONS_MAX_PORTS 32U
 
 struct shared_options {
 	const char *host_interface; /* the host's interface on the network; NULL: none */
 	const char *uplink;	    /* an interface that leads to more stations; NULL */
-	const char *leases;	    /* file; NULL: as shared_options_lease_path() says */
+	const char *leases;	    /* file; NULL: in the user's state directory */
 	bool isolate;
 	bool trust_guests;
+	struct ipaddr loopback; /* any: guests have no addresses on the host's loopback */
+	uint16_t ports[SHARED_OPTIONS_MAX_PORTS]; /* of every guest, there; n_ports of them */
+	unsigned int n_ports;
 	struct ipaddr first4, last4; /* what DHCP gives out; any: as by default */
 	uint32_t lease_s;	     /* 0: as by default */
 	struct ipaddr ntp[STACK_MAX_NTP];
@@ -34,10 +38,3 @@ struct shared_options {
 int shared_options_merge(struct shared_options *options, const struct config_shared *config,
 			 char error[static SHARED_OPTIONS_ERROR_SIZE]);
 void shared_options_deinit(struct shared_options *options);
-
-/* The network as the stack has it: 192.168.105.0/24 unless options->network4 says
- * otherwise. The host's own kernel is .1 if it has an interface there, and the
- * gateway is .2 then; else the gateway is .1. DNS is .3, guests start at .16. The
- * addresses of guests are checked to be of this network: -EINVAL. */
-int shared_options_network(const struct options *options, struct stack_config *out,
-			   char error[static SHARED_OPTIONS_ERROR_SIZE]);

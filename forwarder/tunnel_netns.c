@@ -319,10 +319,12 @@ int tunnel_netns_new(struct loop *loop, const char *netns, struct tunnel **out)
 	r = timer_new(loop, on_timer, t, &t->timer);
 	if (r == 0)
 		r = netns_sockets_new(loop, netns, &sockets_owner, t, &t->sockets);
-	if (r == 0)
+	if (r == 0) {
 		r = guest_files_open(netns, &t->files);
+		if (r < 0)
+			log_error("the files of process %s: %s", netns, strerror(-r));
+	}
 	if (r < 0) {
-		log_error("there is no way into namespace %s: %s", netns, strerror(-r));
 		netns_free(&t->base);
 		return r;
 	}

@@ -24,7 +24,7 @@ const char verb_agent_help[] =
 	"  --config FILE      netfwd.yaml(5)\n"
 	"\n"
 	"Example:\n"
-	"  netfwd agent install --config netfwd.yaml\n";
+	"  netfwd agent install --config configs/agent.yaml\n";
 
 static int parse_arguments(int argc, char *argv[], const char **config_path)
 {

@@ -136,11 +136,16 @@ static void acknowledge(struct dhcp_server *s, const struct dhcp_request *reques
 			struct lease *lease)
 {
 	const struct dhcp_reply reply = { .type = DHCP_ACK, .yiaddr = lease->addr };
+	bool was_bound = lease->state == LEASE_BOUND;
+	char name[LEASE_NAME_SIZE];
 
+	memcpy(name, lease->name, sizeof(name));
 	lease_bind(lease, &request->client, now_s(s) + s->config.settings.lease_s);
 	name_guest(s, lease, request->name);
 	changed(s);
 	answer(s, request, &reply);
+	if (!was_bound || strcmp(name, lease->name) != 0)
+		s->config.owner->changed(s->config.arg);
 }
 
 /* --- probing -------------------------------------------------------------- */

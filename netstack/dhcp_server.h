@@ -29,6 +29,8 @@ struct dhcp_server_owner {
 		      size_t len);
 	/* An ARP probe (RFC 5227, section 2.1.1) is to be sent. */
 	void (*probe)(void *arg, const struct ipaddr *addr);
+	/* A guest has a lease that it had not, or another name. */
+	void (*changed)(void *arg);
 };
 
 struct dhcp_server_config {

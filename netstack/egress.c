@@ -167,6 +167,11 @@ static const struct mac *resolve(struct egress *e, const struct ipaddr *ip)
 	return NULL;
 }
 
+const struct mac *egress_find(const struct egress *e, const struct ipaddr *ip)
+{
+	return neighbors_find(&e->neighbors, ip);
+}
+
 struct link_caps egress_caps(const struct egress *e, const struct ipaddr *ip)
 {
 	return segment_caps(e->segment, neighbors_find(&e->neighbors, ip));

@@ -37,6 +37,8 @@ void egress_free(struct egress *egress); /* accepts NULL */
 
 /* A guest uses this address, from this MAC. */
 void egress_learn(struct egress *egress, const struct ipaddr *ip, const struct mac *mac);
+/* The MAC of an address, or NULL while it is not known; nobody is asked. */
+const struct mac *egress_find(const struct egress *egress, const struct ipaddr *ip);
 /* The gateway's address, by family. */
 const struct ipaddr *egress_gateway(const struct egress *egress, bool v4);
 /* The MAC that frames of the host side have: of the gateway, by family. */

@@ -18,6 +18,8 @@ struct guests {
 	struct dhcp_server *dhcp;
 	struct lease_table *leases; /* of dhcp */
 	struct guard guard;
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 /* --- the DHCP server's owner ---------------------------------------------- */
@@ -39,9 +41,18 @@ static void on_probe(void *arg, const struct ipaddr *addr)
 	egress_probe(g->egress, addr);
 }
 
+static void on_changed(void *arg)
+{
+	const struct guests *g = arg;
+
+	if (g->changed)
+		g->changed(g->changed_arg);
+}
+
 static const struct dhcp_server_owner dhcp_owner = {
 	.reply = on_reply,
 	.probe = on_probe,
+	.changed = on_changed,
 };
 
 /* --- the guard's ---------------------------------------------------------- */
@@ -168,6 +179,12 @@ bool guests_know(const struct guests *g, const struct dns_question *q, struct dn
 {
 	return (is_host_name(q->name) && know_host(g, q, answer)) || know_guest(g, q, answer) ||
 	       know_reverse(g, q, answer);
+}
+
+void guests_on_change(struct guests *g, void (*changed)(void *arg), void *arg)
+{
+	g->changed = changed;
+	g->changed_arg = arg;
 }
 
 /* --- the rest ------------------------------------------------------------- */

@@ -41,6 +41,9 @@ bool guests_know(const struct guests *guests, const struct dns_question *questio
 int guests_assign(struct guests *guests, const struct mac *mac, const char *name,
 		  struct ipaddr *addr4);
 
+/* Called when a guest has got a lease, or another name. One user; NULL: none. */
+void guests_on_change(struct guests *guests, void (*changed)(void *arg), void *arg);
+
 #define GUESTS_MAX_ADDRESSES 8U
 
 struct guest_entry {

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "netstack/base/iov.h"
 #include "netstack/base/list.h"
@@ -500,9 +499,17 @@ static struct link_vhost *link_new(struct loop *loop, const struct link_vhost_us
 	return l;
 }
 
-static struct vhost_device describe(struct link_vhost *l)
+int link_vhost_user_listen(struct loop *loop, const char *path,
+			   const struct link_vhost_user_config *config, struct link **out)
 {
-	return (struct vhost_device){
+	struct link_vhost *l = link_new(loop, config);
+	struct vhost_device device;
+	int r;
+
+	if (!l)
+		return -ENOMEM;
+	(void)snprintf(l->link.name, sizeof(l->link.name), "vhost-user:%s", path);
+	device = (struct vhost_device){
 		.name = l->link.name,
 		.ops = &device_ops,
 		.arg = l,
@@ -512,43 +519,12 @@ static struct vhost_device describe(struct link_vhost *l)
 		.config = l->config,
 		.config_size = CONFIG_SIZE,
 	};
-}
-
-static int finish(struct link_vhost *l, int error, struct link **out)
-{
-	if (error < 0) {
+	r = vhost_server_listen(loop, path, &device, &l->server);
+	if (r < 0) {
 		vhost_free(&l->link);
-		return error;
+		return r;
 	}
 	l->backend = vhost_server_backend(l->server);
 	*out = &l->link;
 	return 0;
-}
-
-int link_vhost_user_listen(struct loop *loop, const char *path,
-			   const struct link_vhost_user_config *config, struct link **out)
-{
-	struct link_vhost *l = link_new(loop, config);
-	struct vhost_device device;
-
-	if (!l)
-		return -ENOMEM;
-	(void)snprintf(l->link.name, sizeof(l->link.name), "vhost-user:%s", path);
-	device = describe(l);
-	return finish(l, vhost_server_listen(loop, path, &device, &l->server), out);
-}
-
-int link_vhost_user_from_fd(struct loop *loop, int fd, const struct link_vhost_user_config *config,
-			    struct link **out)
-{
-	struct link_vhost *l = link_new(loop, config);
-	struct vhost_device device;
-
-	if (!l) {
-		close(fd);
-		return -ENOMEM;
-	}
-	(void)snprintf(l->link.name, sizeof(l->link.name), "vhost-user:fd %d", fd);
-	device = describe(l);
-	return finish(l, vhost_server_from_fd(loop, fd, &device, &l->server), out);
 }

@@ -25,6 +25,3 @@ struct link_vhost_user_config {
 /* Listens on a UNIX socket, as link_stream_listen() does. */
 int link_vhost_user_listen(struct loop *loop, const char *path,
 			   const struct link_vhost_user_config *config, struct link **out);
-/* Takes a connected stream socket, and closes it on error. */
-int link_vhost_user_from_fd(struct loop *loop, int fd, const struct link_vhost_user_config *config,
-			    struct link **out);

@@ -8,12 +8,15 @@
 #include <string.h>
 
 #include "netstack/base/loop.h"
+#include "netstack/relay_pipe.h"
 #include "netstack/stream.h"
 
 /* Iterations of one direction before the others on the loop get their turn. */
 #define MAX_MOVES 32
 #define PEEK_REFS 256
 #define COPY_SIZE (128U * 1024U)
+/* Bytes of a direction before it gets a pipe, which most connections never need. */
+#define SPLICE_AFTER (256UL * 1024UL)
 
 /* What one step or the whole of pump() came to. */
 enum pump {
@@ -33,6 +36,7 @@ struct direction {
 	/* what was read and the sink did not take; copying pairs only */
 	uint8_t *rest;
 	size_t rest_start, rest_len;
+	struct relay_pipe pipe; /* pairs of sockets only */
 };
 
 struct relay {
@@ -151,8 +155,38 @@ static enum pump move_copied(struct direction *d)
 	return status;
 }
 
+/* Both are sockets, and there is enough to carry for a pipe to be worth it. */
+static bool is_spliced(struct direction *d)
+{
+	if (!d->from->ops->splice_to || !d->to->ops->splice_from || d->rest_len)
+		return false;
+	return relay_pipe_is_open(&d->pipe) ||
+	       (d->bytes >= SPLICE_AFTER && relay_pipe_open(&d->pipe) == 0);
+}
+
+static enum pump move_spliced(struct direction *d)
+{
+	struct relay_pipe *p = &d->pipe;
+	ssize_t r;
+
+	if (p->len == 0) {
+		r = d->from->ops->splice_to(d->from, p->write_end, p->size);
+		if (r <= 0)
+			return source_said(d, r);
+		p->len = (size_t)r;
+	}
+	r = d->to->ops->splice_from(d->to, p->read_end, p->len);
+	if (r < 0)
+		return sink_said(d, r);
+	d->bytes += (uint64_t)r;
+	p->len -= (size_t)r;
+	return PUMP_MOVED;
+}
+
 static enum pump move_some(struct direction *d)
 {
+	if (is_spliced(d))
+		return move_spliced(d);
 	if (d->from->ops->peek)
 		return move_peeked(d);
 	if (d->to->ops->reserve)
@@ -210,6 +244,8 @@ static void destroy(struct relay *r)
 	loop_cancel_deferred(&r->go_on);
 	free(r->a_to_b.rest);
 	free(r->b_to_a.rest);
+	relay_pipe_close(&r->a_to_b.pipe);
+	relay_pipe_close(&r->b_to_a.pipe);
 	free(r);
 }
 
@@ -272,8 +308,8 @@ int relay_new(struct loop *loop, struct stream *const ends[2], relay_done_fn *do
 	r->loop = loop;
 	r->a = ends[0];
 	r->b = ends[1];
-	r->a_to_b = (struct direction){ .from = r->a, .to = r->b };
-	r->b_to_a = (struct direction){ .from = r->b, .to = r->a };
+	r->a_to_b = (struct direction){ .from = r->a, .to = r->b, .pipe = RELAY_PIPE_CLOSED };
+	r->b_to_a = (struct direction){ .from = r->b, .to = r->a, .pipe = RELAY_PIPE_CLOSED };
 	r->done = done;
 	r->arg = arg;
 	stream_set_ready(r->a, on_ready, r);

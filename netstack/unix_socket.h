@@ -23,6 +23,9 @@ struct unix_socket {
 int unix_socket_bind(int type, const char *path, struct unix_socket *s);
 /* unix_socket_bind() of a stream socket, and listen(2). */
 int unix_socket_listen(const char *path, struct unix_socket *s);
+/* A connected stream socket is to carry much: more waits in it, as far as the system
+ * allows. */
+void unix_socket_widen(int fd);
 /* Closes the socket and removes its file, unless another socket has taken its
  * place. Harmless when closed already. */
 void unix_socket_close(struct unix_socket *s);

@@ -157,8 +157,25 @@ def pasta(mtu):
 
 @contextlib.contextmanager
 def pasta_splice(mtu):
-    """For information: pasta's short cut between the two loopbacks."""
+    """pasta's short cut between the two loopbacks."""
     with pasta_program(mtu, "-T", str(HOST_PORT)) as (enter, p):
+        paths = namespace_paths(enter, mtu, p, "127.0.0.1", "eth0")
+        for path in paths:
+            path.through_nic = False
+        yield paths
+
+
+@contextlib.contextmanager
+def netfwd_splice(mtu):
+    """The same of netfwd: sockets made inside the namespace. A reverse forward leads
+    from the guest's loopback to the host's."""
+    config = harness.new_path("yaml")
+    config.write_text(
+        f"portForwards:\n"
+        f"- {{guestPort: {GUEST_PORT}, hostPort: {FORWARD_PORT}, proto: tcp, static: true}}\n"
+        f"- {{guestPort: {HOST_PORT}, hostPort: {HOST_PORT}, proto: tcp, reverse: true}}\n")
+    with namespace() as enter, netfwd_program(
+            f"--netns={NS}", f"--mtu={mtu}", f"--config={config}") as p:
         paths = namespace_paths(enter, mtu, p, "127.0.0.1", "eth0")
         for path in paths:
             path.through_nic = False
@@ -207,3 +224,40 @@ def netfwd_stream(mtu):
 
 def netfwd_dgram(mtu):
     return netfwd_qemu("dgram", mtu)
+
+
+def netfwd_vhost_user(mtu):
+    return netfwd_qemu("vhost-user", mtu)
+
+
+@contextlib.contextmanager
+def on_processor(number):
+    """What is started in here runs there only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def netfwd_uml(mtu):
+    """User-Mode Linux, a guest at the machine's own speed. It and netfwd wake
+    each other so often that the scheduler may put both on one processor, and
+    leave it so: they are told where to run."""
+    path = harness.new_path("sock")
+    with on_processor(0):
+        netfwd = netfwd_program(f"--vhost-user={path}", f"--mtu={mtu}", FORWARD)
+        p = netfwd.__enter__()
+    with contextlib.ExitStack() as stack:
+        stack.push(netfwd)
+        with on_processor(-1):
+            guest = harness.UmlGuest((path, harness.UmlGuest.NET))
+        stack.callback(guest.kill)
+        harness.until(lambda: guest.run("test -f /tmp/lease")[0] == 0, 30,
+                      "the guest's lease")
+        check_mtu(int(guest.output("cat /sys/class/net/eth0/mtu")), mtu)
+        guest.output("echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
+        yield [Path("in", "127.0.0.1", FORWARD_PORT, server=None,
+                    forwarder=p.pid, qemu=guest.program.pid)]

@@ -9,8 +9,9 @@ from measure import DIRECTIONS, QUIET
 GROUPS = {
     "ns-65520": "Namespace guest, MTU 65520",
     "ns-1500": "Namespace guest, MTU 1500",
-    "ns-splice": "For information, past the NIC: pasta's splice",
+    "ns-splice": "Namespace guest, past its NIC, loopback to loopback",
     "qemu": "QEMU guest",
+    "uml": "User-Mode Linux guest",
     "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
     "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
     "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
@@ -29,7 +30,8 @@ CONNECTIONS = {
 }
 # What netfwd aims at: this many times the peer's rate.
 GOALS = {"loopback": 0.4, "slirp4netns": 2.5, "pasta": 1.4,
-         "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7, "bridge": 0.5}
+         "pasta-splice": 1.0, "qemu-user-1500": 2.0, "ssh-L": 2.5, "relay": 0.7,
+         "bridge": 0.5}
 # By SSH: the mean of both directions, with one connection and with several.
 SSH_GOALS = {"ssh-1": 1.0, "ssh-4": 1.2, "tunnel-tcp-1": 1.0, "tunnel-tcp-8": 1.2}
 COSTS = ("forwarder_s_per_gb", "qemu_s_per_gb", "machine_s_per_gb")
@@ -99,7 +101,7 @@ def pairs(rows):
                 continue
             against = [(group, p) for p in contenders if p in GOALS and
                        not (p == "loopback" and
-                            group.startswith(("qemu", "tunnel", "ssh")))]
+                            group.startswith(("qemu", "tunnel", "uml", "ssh")))]
             if group == "ns-1500":
                 against += [("ns-65520", p) for p in ("slirp4netns", "pasta")]
             for peer_group, peer in against:

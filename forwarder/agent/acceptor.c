@@ -74,7 +74,11 @@ static bool is_gateway(const struct sockaddr_storage *peer)
 static void let_in(struct acceptor *a, int fd)
 {
 	struct stream *stream;
-	int r = stream_fd_new(a->loop, fd, false, &stream);
+	int r;
+
+	if (a->unix_socket.fd >= 0)
+		unix_socket_widen(fd);
+	r = stream_fd_new(a->loop, fd, false, &stream);
 
 	if (r < 0) {
 		log_error("a connection of the host is lost: %s", strerror(-r));
@@ -192,6 +196,8 @@ static void on_acceptable(void *arg, unsigned int events)
 
 	(void)events;
 	if (fd >= 0) {
+		if (peer.ss_family == AF_UNIX)
+			unix_socket_widen(fd);
 		on_connection(a, fd, &peer);
 	} else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
 		log_limited(LOG_LEVEL_WARN, "no connection of the host can be taken: %s",

@@ -196,8 +196,11 @@ int reports_info(const struct reports *r, struct message *out)
 {
 	struct rpc_listener *all = convert(r->all, r->n);
 	struct message_ports ports = { .added = all, .n_added = r->n };
-	int error = all ? message_guest_info(&ports, out) : -ENOMEM;
+	int error;
 
+	if (!all)
+		return -ENOMEM;
+	error = message_guest_info(&ports, out);
 	free(all);
 	return error;
 }

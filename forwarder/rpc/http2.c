@@ -136,7 +136,7 @@ static void wake_waiting(struct http2 *h)
 
 	list_init(&woken);
 	list_move_all(&woken, &h->waiting);
-	while (!h->error && !h->out.is_blocked && !http2_out_is_full(h) &&
+	while (!h->error && http2_out_has_room(h) &&
 	       nghttp2_session_get_remote_window_size(h->session) >= (int32_t)HTTP2_ROOM_MIN &&
 	       (node = list_take(&woken))) {
 		struct http2_stream *s = container_of(node, struct http2_stream, waits);

@@ -120,6 +120,8 @@ ssize_t http2_out_control(nghttp2_session *session, const uint8_t *data, size_t 
 int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
 		   size_t len, nghttp2_data_source *source, void *arg);
 bool http2_out_is_full(const struct http2 *h);
+/* The transport is likely to take a frame from where it lies. */
+bool http2_out_has_room(const struct http2 *h);
 /* Sends what nghttp2 has; small frames wait for the end of the round. The result
  * is in h->error. */
 void http2_out_session(struct http2 *h);

@@ -22,6 +22,11 @@ bool http2_out_is_full(const struct http2 *h)
 	return pending(h) >= OUT_MAX;
 }
 
+bool http2_out_has_room(const struct http2 *h)
+{
+	return !h->out.is_blocked && pending(h) < FLUSH_AT;
+}
+
 static int append(struct http2_out *out, const void *data, size_t len)
 {
 	uint8_t *larger;
@@ -59,6 +64,7 @@ static ssize_t transport_write(struct http2 *h, const struct iovec *iov, int n)
 
 	if (r == -EAGAIN) {
 		h->out.is_blocked = true;
+		h->transport->ops->want(h->transport, STREAM_READ | STREAM_WRITE);
 		return 0;
 	}
 	if (r < 0) {
@@ -184,7 +190,7 @@ void http2_out_session(struct http2 *h)
 		http2_fail(h, nghttp2_is_fatal(r) && r == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO);
 	if (pending(h) >= FLUSH_AT)
 		(void)flush(h);
-	if (pending(h))
+	if (pending(h) && !h->out.is_blocked) /* else the transport calls */
 		loop_defer(h->loop, &h->work);
 }
 

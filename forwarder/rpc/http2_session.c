@@ -199,7 +199,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	struct http2_stream *s = find(session, id);
 	struct http2_event event = { HTTP2_EVENT_CLOSED, s, .error = code ? -ECONNRESET : 0 };
 
-	if (!s)
+	if (!s || s->is_closed) /* on_frame_not_send() came before */
 		return 0;
 	s->is_closed = true;
 	http2_push(h, &event);

@@ -107,7 +107,7 @@ size_t http2_stream_room(struct http2_stream *s)
 		s->waits_for_window = true;
 		return 0;
 	}
-	if (h->out.is_blocked || http2_out_is_full(h)) {
+	if (!http2_out_has_room(h)) {
 		list_unlink(&s->waits);
 		list_append(&h->waiting, &s->waits);
 		return 0;

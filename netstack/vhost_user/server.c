@@ -19,7 +19,7 @@ struct vhost_server {
 	struct loop *loop;
 	const char *name;
 	struct vhost_backend *backend;
-	struct unix_socket socket; /* fd is -1 if a descriptor was given */
+	struct unix_socket socket;
 	struct watch *listener;
 	struct timer *retry; /* after running out of descriptors */
 	int fd;		     /* the front end's, -1 while there is none */
@@ -185,31 +185,9 @@ int vhost_server_listen(struct loop *loop, const char *path, const struct vhost_
 	return 0;
 }
 
-int vhost_server_from_fd(struct loop *loop, int fd, const struct vhost_device *device,
-			 struct vhost_server **out)
-{
-	struct vhost_server *s;
-	int r = server_new(loop, device, &s);
-
-	if (r < 0) {
-		close(fd);
-		return r;
-	}
-	r = take_front_end(s, fd);
-	if (r < 0) {
-		vhost_server_free(s);
-		return r;
-	}
-	*out = s;
-	return 0;
-}
-
 void vhost_server_start(struct vhost_server *s)
 {
-	if (s->listener)
-		watch_want(s->listener, LOOP_READ);
-	if (s->watch)
-		watch_want(s->watch, LOOP_READ);
+	watch_want(s->listener, LOOP_READ);
 }
 
 void vhost_server_free(struct vhost_server *s)

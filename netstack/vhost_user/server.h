@@ -11,10 +11,6 @@ struct vhost_server;
  * served from vhost_server_start() on. Copies *device. */
 int vhost_server_listen(struct loop *loop, const char *path, const struct vhost_device *device,
 			struct vhost_server **out);
-/* Takes a connected stream socket, also on error. When the front end goes, that
- * was all. */
-int vhost_server_from_fd(struct loop *loop, int fd, const struct vhost_device *device,
-			 struct vhost_server **out);
 void vhost_server_start(struct vhost_server *server);
 void vhost_server_free(struct vhost_server *server); /* accepts NULL */
 

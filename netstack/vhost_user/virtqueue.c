@@ -280,7 +280,7 @@ bool virtqueue_enable_kicks(struct virtqueue *q)
 	else
 		store(q->used + RING_FLAGS, 0);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return load(q->avail + RING_INDEX) != q->next_avail;
+	return q->fault || look(q) != 0; /* a fault is for the next pop to tell */
 }
 
 /* An event index that stays behind is asked for no more. */

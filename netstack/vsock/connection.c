@@ -478,10 +478,12 @@ static ssize_t conn_write(struct stream *base, const struct iovec *iov, int n)
 	struct iovec to[VSOCK_MAX_RESERVED];
 	size_t len;
 	int n_to;
-	ssize_t r = n ? conn_reserve(base, to, VSOCK_MAX_RESERVED, &n_to) :
-			may_write(from_stream(base));
+	ssize_t r;
 
-	if (r <= 0)
+	if (n == 0)
+		return may_write(from_stream(base));
+	r = conn_reserve(base, to, VSOCK_MAX_RESERVED, &n_to);
+	if (r < 0)
 		return r;
 	len = iov_copy(to, n_to, iov, n);
 	r = conn_commit(base, len);

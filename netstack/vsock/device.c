@@ -463,19 +463,24 @@ const struct vsock_counters *vsock_device_counters(const struct vsock *v)
 	return &container_of(v, const struct vsock_device, base)->counters;
 }
 
-static struct vsock_device *device_new(struct loop *loop, const char *path, uint32_t guest_cid)
+static int device_new(struct loop *loop, const char *name, uint32_t guest_cid,
+		      struct vsock_device **out)
 {
-	struct vsock_device *d = calloc(1, sizeof(*d));
+	struct vsock_device *d;
+	int r;
 
+	if (guest_cid < GUEST_CID_MIN || guest_cid == VSOCK_PORT_ANY)
+		return -EINVAL;
+	d = calloc(1, sizeof(*d));
 	if (!d)
-		return NULL;
+		return -ENOMEM;
 	d->base.ops = &vsock_ops;
 	d->loop = loop;
 	d->guest_cid = guest_cid;
 	d->next_port = FIRST_PORT;
 	for (unsigned int i = 0; i < sizeof(guest_cid); i++)
 		d->config[i] = (uint8_t)(guest_cid >> 8 * i);
-	(void)snprintf(d->name, sizeof(d->name), "vsock:%s", path);
+	(void)snprintf(d->name, sizeof(d->name), "vsock:%s", name);
 	for (unsigned int i = 0; i < VSOCK_BUCKETS; i++)
 		list_init(&d->buckets[i]);
 	list_init(&d->listeners);
@@ -486,20 +491,19 @@ static struct vsock_device *device_new(struct loop *loop, const char *path, uint
 	loop_deferred_init(&d->serve, on_serve, d);
 	loop_deferred_init(&d->lost, on_lost, d);
 	loop_deferred_init(&d->retry, on_retry, d);
-	return d;
+	r = timer_new(loop, on_tick, d, &d->tick);
+	if (r < 0)
+		free(d);
+	else
+		*out = d;
+	return r;
 }
 
 int vsock_device_listen(struct loop *loop, const char *path, uint32_t guest_cid, struct vsock **out)
 {
 	struct vsock_device *d;
-	int r;
+	int r = device_new(loop, path, guest_cid, &d);
 
-	if (guest_cid < GUEST_CID_MIN || guest_cid == VSOCK_PORT_ANY)
-		return -EINVAL;
-	d = device_new(loop, path, guest_cid);
-	if (!d)
-		return -ENOMEM;
-	r = timer_new(loop, on_tick, d, &d->tick);
 	if (r == 0) {
 		const struct vhost_device device = {
 			.name = d->name,
@@ -513,12 +517,13 @@ int vsock_device_listen(struct loop *loop, const char *path, uint32_t guest_cid,
 		};
 
 		r = vhost_server_listen(loop, path, &device, &d->server);
+		if (r < 0) {
+			timer_free(d->tick);
+			free(d);
+		}
 	}
-	if (r < 0) {
-		timer_free(d->tick);
-		free(d);
+	if (r < 0)
 		return r;
-	}
 	d->backend = vhost_server_backend(d->server);
 	vhost_server_start(d->server);
 	*out = &d->base;

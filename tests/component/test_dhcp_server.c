@@ -27,7 +27,7 @@ struct fixture {
 	struct dhcp_server_config config;
 	char directory[32], path[48];
 	/* the last that was sent */
-	unsigned int n_replies, n_probes;
+	unsigned int n_replies, n_probes, n_changes;
 	struct dhcp_destination to;
 	uint8_t type, last_byte;
 	struct ipaddr probed;
@@ -64,7 +64,18 @@ static void on_probe(void *arg, const struct ipaddr *probed)
 	f->probed = *probed;
 }
 
-static const struct dhcp_server_owner owner = { .reply = on_reply, .probe = on_probe };
+static void on_changed(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->n_changes++;
+}
+
+static const struct dhcp_server_owner owner = {
+	.reply = on_reply,
+	.probe = on_probe,
+	.changed = on_changed,
+};
 
 static void start(struct fixture *f)
 {
@@ -195,9 +206,11 @@ static void an_address_is_offered_when_nobody_answers_for_it(void **state)
 	assert_int_equal(f->to.addr.b[15], 16);
 	assert_int_equal(request(f, 1, 16), ACK);
 
+	assert_int_equal(f->n_changes, 1);
 	assert_int_equal(discover(f, 1), OFFER); /* its own: at once */
 	assert_int_equal(f->n_probes, 1);
 	assert_int_equal(request(f, 1, 16), ACK);
+	assert_int_equal(f->n_changes, 1);
 }
 
 static void an_address_in_use_is_passed_over(void **state)
@@ -364,7 +377,9 @@ static void leases_and_names_survive_the_program(void **state)
 
 	(void)join(f, 1);
 	assert_int_equal(join(f, 2), 17);
+	assert_int_equal(f->n_changes, 2);
 	assert_int_equal(say(f, 2, &m), ACK);
+	assert_int_equal(f->n_changes, 3); /* it has a name */
 	fake_loop_advance(f->loop, 1000);
 	assert_int_equal(stat(f->path, &st), 0); /* before the end */
 	dhcp_server_free(f->server);

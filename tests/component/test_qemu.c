@@ -22,6 +22,9 @@
 struct fixture {
 	struct loop *loop;
 	struct qemu *qemu;
+	struct qemu_ends ends;
+	enum qemu_nic nic;
+	bool has_vsock;
 	int link_fd;
 	int status; /* -1: still running */
 	char script[64];
@@ -78,11 +81,17 @@ static int prepare(struct fixture *t, char *argv[])
 	const struct qemu_config config = {
 		.argv = argv,
 		.mtu = 1500,
+		.nic = t->nic,
+		.nic_path = "/run/nic,1",
+		.vsock_path = t->has_vsock ? "/run/v" : NULL,
 		.on_exit = on_exit_status,
 		.arg = t,
 	};
 
-	return qemu_new(t->loop, &config, &t->link_fd, &t->qemu);
+	int r = qemu_new(t->loop, &config, &t->ends, &t->qemu);
+
+	t->link_fd = t->ends.link_fd;
+	return r;
 }
 
 static void start(struct fixture *t, const char *body)
@@ -125,6 +134,68 @@ static void the_child_gets_our_arguments_and_a_working_descriptor(void **state)
 	assert_int_equal(t->status, 7);
 }
 
+static void a_guest_that_shares_its_memory_gets_both_devices(void **state)
+{
+	struct fixture *t = *state;
+	char option[] = "-m", size[] = "1G", got[2048];
+	char *argv[] = { t->script, option, size, NULL };
+	FILE *file;
+
+	t->nic = QEMU_NIC_VHOST_USER;
+	t->has_vsock = true;
+	write_script(t, "printf '%s ' \"${@%%,mac=*}\" >$0.out");
+	assert_int_equal(prepare(t, argv), 0);
+	assert_int_equal(t->link_fd, -1);
+	assert_true(t->ends.has_vsock);
+	assert_int_equal(qemu_start(t->qemu), 0);
+	run_until(t->loop, has_exited, t);
+	(void)snprintf(got, sizeof(got), "%s.out", t->script);
+	file = fopen(got, "r");
+	assert_non_null(file);
+	(void)unlink(got);
+	assert_non_null(fgets(got, sizeof(got), file));
+	(void)fclose(file);
+	assert_string_equal(got, "-m 1G "
+				 "-object memory-backend-memfd,id=netfwd-memory,share=on,size=1G "
+				 "-machine memory-backend=netfwd-memory "
+				 "-chardev socket,id=netfwd-nic,path=/run/nic,,1 "
+				 "-netdev vhost-user,id=netfwd0,chardev=netfwd-nic "
+				 "-device virtio-net-pci,vectors=0,netdev=netfwd0 "
+				 "-chardev socket,id=netfwd-vsock,path=/run/v "
+				 "-device vhost-user-vsock-pci,chardev=netfwd-vsock,vectors=0 ");
+}
+
+static void memory_that_is_decided_over_cannot_be_shared(void **state)
+{
+	struct fixture *t = *state;
+	char option[] = "-numa", value[] = "node";
+	char *argv[] = { t->script, option, value, NULL };
+
+	write_script(t, "exit 0");
+	t->nic = QEMU_NIC_VHOST_USER;
+	assert_int_equal(prepare(t, argv), -EINVAL);
+	t->nic = QEMU_NIC_AUTO;
+	t->has_vsock = true;
+	assert_int_equal(prepare(t, argv), 0);
+	assert_true(t->link_fd >= 0);
+	assert_false(t->ends.has_vsock);
+}
+
+static void what_this_qemu_has_decides_over_the_nic(void **state)
+{
+	struct fixture *t = *state;
+	char *argv[] = { t->script, NULL };
+
+	t->nic = QEMU_NIC_AUTO;
+	write_script(t, "printf 'Available netdev backend types:\\nstream\\nvhost-user\\n'");
+	assert_int_equal(prepare(t, argv), 0);
+	assert_int_equal(t->link_fd, -1);
+	qemu_free(t->qemu);
+	write_script(t, "printf 'stream\\nvhost-user-x\\n'");
+	assert_int_equal(prepare(t, argv), 0);
+	assert_true(t->link_fd >= 0);
+}
+
 /* ... -device D -chardev socket,id=I,fd=N -device PORT */
 static void the_child_gets_a_port_for_the_agent(void **state)
 {
@@ -142,7 +213,8 @@ static void the_child_gets_a_port_for_the_agent(void **state)
 	ssize_t n;
 
 	write_script(t, "fd=${8##*=}; printf '%s' \"$5 $6 $7 $9 ${10}\" >&$fd");
-	assert_int_equal(qemu_new(t->loop, &config, &t->link_fd, &t->qemu), 0);
+	assert_int_equal(qemu_new(t->loop, &config, &t->ends, &t->qemu), 0);
+	t->link_fd = t->ends.link_fd;
 	assert_int_equal(qemu_start(t->qemu), 0);
 	run_until(t->loop, has_exited, t);
 	n = recv(agent_fd, got, sizeof(got) - 1, 0);
@@ -302,6 +374,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(the_child_gets_our_arguments_and_a_working_descriptor),
+		TEST(a_guest_that_shares_its_memory_gets_both_devices),
+		TEST(memory_that_is_decided_over_cannot_be_shared),
+		TEST(what_this_qemu_has_decides_over_the_nic),
 		TEST(the_child_gets_a_port_for_the_agent),
 		TEST(the_users_arguments_come_first_and_unchanged),
 		TEST(a_device_of_the_users_is_not_added_twice),

@@ -275,6 +275,7 @@ static void a_disordered_guest_is_heard_right(void **state)
 	struct fixture *f = *state;
 	size_t total = 600000;
 
+	f->guest.link.borrows = true;
 	open_connection(f);
 	for (int i = 0; i < 40000 && f->peer.acked - f->peer.first_seq - 1 < total; i++) {
 		size_t at = f->peer.acked - f->peer.first_seq - 1;

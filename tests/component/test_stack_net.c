@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "netstack/base/bytes.h"
+#include "tests/support/fake_loop.h"
 #include "tests/support/guest.h"
 #include "tests/support/guest_datagram.h"
 #include "tests/support/own_network.h"
@@ -228,6 +229,44 @@ static void the_host_has_a_name(void **state)
 	}
 }
 
+/* --- many guests -------------------------------------------------------------- */
+
+#define MANY 40
+
+static void send_echo(struct guest *g, uint8_t number)
+{
+	struct wire w = wire_to(&wire_gateway4, 0, 0);
+	uint8_t bytes[100], message[16] = { 8, [4] = number };
+
+	w.src.addr.b[15] = (uint8_t)(100 + number);
+	w.src_mac.b[5] = number;
+	guest_send(g, bytes, wire_icmp(bytes, &w, message, sizeof(message)));
+}
+
+/* More than libslirp has places for in its tables; none of them is asked for its MAC,
+ * which it has just said. */
+static void every_one_of_many_guests_is_answered(void **state)
+{
+	struct guest *g = *state;
+
+	for (uint8_t i = 0; i < MANY; i++)
+		send_echo(g, i);
+	for (uint8_t i = 0; i < MANY; i++) {
+		struct sent_frame *s;
+
+		fake_loop_settle(g->loop);
+		fake_link_drop_sent(&g->link);
+		send_echo(g, i);
+		fake_loop_settle(g->loop);
+		s = fake_link_take(&g->link);
+		assert_non_null(s);
+		assert_int_equal(s->packet.kind, PACKET_ICMP);
+		assert_int_equal(s->packet.mac_dst.b[5], i);
+		assert_int_equal(s->packet.l4[4], i);
+		free(s);
+	}
+}
+
 /* --- the stack itself --------------------------------------------------------- */
 
 static void frames_for_others_are_counted(void **state)
@@ -327,6 +366,7 @@ int main(void)
 		  setup_without_loopback, teardown, NULL },
 		TEST(the_gateway_answers_a_ping_in_fragments),
 		TEST(the_host_has_a_name),
+		TEST(every_one_of_many_guests_is_answered),
 		TEST(frames_for_others_are_counted),
 		TEST(a_checksum_in_an_odd_place_harms_nobody),
 		TEST(there_is_one_stack),

@@ -237,6 +237,43 @@ static void flow_lives_on_over_a_restart_of_the_agent(void **state)
 	close(client);
 }
 
+static void ignore_datagram(void *arg, const struct iovec *iov, int n)
+{
+	(void)arg;
+	(void)iov;
+	(void)n;
+}
+
+static void ignore_refusal(void *arg)
+{
+	(void)arg;
+}
+
+/* Lima's host never ends its flows. */
+static void flow_that_the_agent_has_forgotten_is_made_anew(void **state)
+{
+	static const struct udp_flow_owner owner = { ignore_datagram, ignore_refusal };
+	struct fixture *t = *state;
+	struct tunnel *tunnel = t->pair.tunnel;
+	unsigned int before = host_descriptors();
+	struct sockaddr_in from;
+	struct udp_flow *flow;
+	ssize_t n;
+
+	assert_int_equal(tunnel->ops->open_udp(tunnel, &t->forward.guest, &owner, NULL, &flow), 0);
+	assert_int_equal(udp_flow_send(flow, "1", 1), 0);
+	UNTIL(t->loop, receives(t->server, &from, &n));
+	assert_int_equal(host_descriptors(), before + 1);
+	fake_loop_advance(t->loop, 6 * 60 * 1000);
+	assert_int_equal(host_descriptors(), before);
+
+	assert_int_equal(udp_flow_send(flow, "2", 1), 0);
+	UNTIL(t->loop, receives(t->server, &from, &n));
+	assert_int_equal(in[0], '2');
+	udp_flow_free(flow);
+	UNTIL(t->loop, host_descriptors() == before);
+}
+
 /* More than the forward takes: the longest unused go, and their sockets too. */
 #define MANY 5000
 
@@ -298,6 +335,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			closed_port_of_the_guest_refuses_and_can_be_opened_later, setup, teardown),
 		BOTH(flow_lives_on_over_a_restart_of_the_agent),
+		BOTH(flow_that_the_agent_has_forgotten_is_made_anew),
 		BOTH(five_thousand_clients_do_not_stall),
 	};
 

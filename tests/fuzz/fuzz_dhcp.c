@@ -99,7 +99,16 @@ static void on_probe(void *arg, const struct ipaddr *addr)
 	check(ipaddr_is_v4(addr));
 }
 
-static const struct dhcp_server_owner owner = { .reply = on_reply, .probe = on_probe };
+static void on_changed(void *arg)
+{
+	(void)arg;
+}
+
+static const struct dhcp_server_owner owner = {
+	.reply = on_reply,
+	.probe = on_probe,
+	.changed = on_changed,
+};
 
 static void put_address(uint8_t **at, uint8_t option, uint8_t number)
 {

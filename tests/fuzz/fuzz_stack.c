@@ -356,6 +356,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cursor c = { data, size };
 
 	start(&w, &c);
+	w.guest.link.borrows = size & 1;
 	for (int i = 0; i < MAX_STEPS && c.left; i++)
 		step(&w, &c);
 	stop(&w);

@@ -3,9 +3,11 @@
  * descriptors, rings with anything in them, kicks, frames in between. The link
  * must hold to its contract, and touch nothing that is not its own (sanitizers). */
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "netstack/base/log.h"
@@ -123,6 +125,9 @@ static void send_message(struct world *w, struct cursor *c)
 	const uint8_t *payload;
 	size_t n = take_bytes(c, take8(c), &payload);
 
+	/* a file that is always readable: the real loop does not take it */
+	if (request == VHOST_SET_VRING_KICK && fd == w->fe.ram.fd)
+		return;
 	if (n & 1)
 		front_end_send_ack(&w->fe, request, payload, n, fd);
 	else
@@ -170,19 +175,29 @@ static void act(struct world *w, struct cursor *c)
 	}
 }
 
+static int connect_to(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	check(fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0);
+	return fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct link_vhost_user_config config = { .mtu = 65520 };
 	struct cursor c = { data, size };
 	struct world w = { .loop = NULL };
-	int pair[2];
+	char path[64];
 
 	log_set_level(LOG_LEVEL_ERROR);
-	check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	(void)snprintf(path, sizeof(path), "/tmp/netfwd-fuzz-vhost.%d", (int)getpid());
 	check(loop_new(&w.loop) == 0);
-	check(link_vhost_user_from_fd(w.loop, pair[0], &config, &w.link) == 0);
-	front_end_init(&w.fe, pair[1], FEATURES);
+	check(link_vhost_user_listen(w.loop, path, &config, &w.link) == 0);
 	link_set_owner(w.link, &owner, &w);
+	front_end_init(&w.fe, connect_to(path), FEATURES);
 	restart(&w, &c);
 	fake_loop_settle(w.loop);
 	while (c.left)

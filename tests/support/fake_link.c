@@ -193,6 +193,7 @@ static void receive_lent(struct fake_link *l, struct frame *frame, const void *b
 {
 	size_t headers = len < FRAME_MAX_HEADERS ? len : FRAME_MAX_HEADERS;
 
+	l->pool.is_borrowed = l->borrows;
 	frame->owner = buffer_take(&l->pool);
 	check(frame->owner != NULL, "out of memory");
 	memcpy(frame->owner->data, bytes, len);
@@ -239,6 +240,7 @@ void fake_link_receive(struct fake_link *l, const void *bytes, size_t len)
 {
 	fake_link_receive_one(l, bytes, len, NULL);
 	l->link.owner->batch_done(l->link.owner_arg);
+	check(!l->borrows || l->pool.n_used == 0, "a frame was kept for longer than its batch");
 }
 
 struct sent_frame *fake_link_take(struct fake_link *l)

@@ -17,7 +17,8 @@ struct fake_link {
 	struct link link;
 	bool is_started, is_up, is_freed;
 	bool is_full;	   /* send() says -EAGAIN; set by the test */
-	bool lends;	   /* received frames have an owner; set by the test */
+	bool lends;	   /* received frames have an owner; set by the test, */
+	bool borrows;	   /* for the batch only; set before the first frame */
 	bool is_lending;   /* as the link says of itself; set by the test */
 	bool wants_notice; /* send() has said -EAGAIN */
 	unsigned int n_sent, n_flushes;

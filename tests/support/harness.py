@@ -174,13 +174,12 @@ class Netfwd(Program):
 
 
 class Agent(Program):
-    """netfwd-agent, in the network namespace of a guest that is one."""
+    """netfwd-agent, in the network namespace of a guest that is one; None: in ours."""
 
     def __init__(self, guest, *arguments):
         ready, ready_child = os.pipe()
-        binary = pathlib.Path(Netfwd.binary()).with_name("netfwd-agent")
-        command = ["nsenter", f"--net=/run/netns/{guest.name}", binary,
-                   f"--ready-fd={ready_child}", *arguments]
+        enter = ["nsenter", f"--net=/run/netns/{guest.name}"] if guest else []
+        command = [*enter, self.binary(), f"--ready-fd={ready_child}", *arguments]
         super().__init__("netfwd-agent " + " ".join(arguments), command, pass_fds=[ready_child])
         os.close(ready_child)
         with os.fdopen(ready, "rb") as ready:
@@ -188,6 +187,15 @@ class Agent(Program):
             if not answered or ready.read(1) != b"1":
                 self.kill()
                 raise RuntimeError(f"the agent did not become ready:\n{self.log()}")
+
+    @staticmethod
+    def binary():
+        return str(pathlib.Path(Netfwd.binary()).with_name("netfwd-agent"))
+
+    @classmethod
+    def is_sanitized(cls):
+        """Then it needs more address space than User-Mode Linux gives its processes."""
+        return b"__asan_init" in pathlib.Path(cls.binary()).read_bytes()
 
     def stop(self):
         """Insists on an orderly end, sanitizers included."""

@@ -49,12 +49,15 @@ def connect(port, host="127.0.0.1"):
     return socket.create_connection((host, port), PATIENCE)
 
 
-def is_reachable(port, host="127.0.0.1"):
+def fate(port, host="127.0.0.1"):
+    """Of a connection: reset is what netfwd does with one whose listener went unnoticed yet."""
     try:
         connect(port, host).close()
-    except ConnectionError:  # reset: it went while this one was being accepted
-        return False
-    return True
+    except ConnectionRefusedError:
+        return "refused"
+    except ConnectionError:
+        return "reset"
+    return "served"
 
 
 def seconds_until(condition, what):
@@ -67,11 +70,12 @@ def seconds_until(condition, what):
 
 
 def wait_reachable(port, host="127.0.0.1"):
-    return seconds_until(lambda: is_reachable(port, host), f"{host}:{port} to be served")
+    return seconds_until(lambda: fate(port, host) == "served", f"{host}:{port} to be served")
 
 
 def wait_refused(port, host="127.0.0.1"):
-    return seconds_until(lambda: not is_reachable(port, host), f"{host}:{port} to be refused")
+    return seconds_until(lambda: fate(port, host) == "refused",
+                         f"{host}:{port} to be refused")
 
 
 class Pair:
@@ -88,7 +92,7 @@ class Pair:
 
     @staticmethod
     def accept(listener):
-        while True:  # what is_reachable() left in the backlog comes first
+        while True:  # what fate() left in the backlog comes first
             guest, _ = listener.accept()
             guest.settimeout(PATIENCE)
             with contextlib.suppress(ConnectionError):

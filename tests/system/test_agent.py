@@ -10,6 +10,8 @@ import pathlib
 import signal
 import socket
 import statistics
+import struct
+import subprocess
 import threading
 import time
 import unittest
@@ -322,6 +324,29 @@ class Serial(AgentCase):
             self.start_netfwd()
             self.check_works(listener)
             pair.close()
+
+
+class Stdio(unittest.TestCase):
+    """The agent as somebody's child."""
+
+    def test_it_answers_on_standard_output_and_ends_with_its_input(self):
+        agent = subprocess.Popen([harness.Agent.binary(), "--stdio"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE)
+        settings = struct.pack(">I", 0)[1:] + b"\4\0\0\0\0\0"
+        agent.stdin.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        agent.stdin.flush()
+        self.assertEqual(agent.stdout.read(9)[3:9], b"\4\0\0\0\0\0")  # its SETTINGS
+        agent.stdin.close()
+        self.assertEqual(agent.wait(PATIENCE), 0)
+        agent.stdout.close()
+
+    def test_privileges_are_given_up(self):
+        agent = harness.Agent(None, f"--unix={harness.new_path('sock')}")
+        self.addCleanup(agent.stop)
+        status = pathlib.Path(f"/proc/{agent.pid}/status").read_text()
+        for field in ("CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            self.assertIn(f"{field}:\t0000000000000000\n", status)
+        self.assertIn("NoNewPrivs:\t1\n", status)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,20 @@
 import contextlib
 import pathlib
 import socket
+import statistics
 import time
 import unittest
 
 import paths  # noqa: F401
+import following
 import harness
 import peer
 
 PORT = 8080
 PATIENCE = harness.BOOT_TIMEOUT
 MEGA = 1 << 20
-BULK = 8 * MEGA
+SAMPLES = 50 if harness.SOAK else 3
+BULK = 4 * MEGA
 TOKEN = "0123456789abcdef0123456789abcdef"  # as in the guest's image
 
 
@@ -25,13 +28,17 @@ class AgentChecks:
     agent = None  # the section of the configuration
 
     @classmethod
-    def setUpClass(cls):
+    def configure(cls):
         token = pathlib.Path(harness.new_path("token"))
         token.write_text(TOKEN + "\n")
         config = pathlib.Path(harness.new_path("yaml"))
         config.write_text("portForwardTypes: {any: grpc}\n"
                           f"agent: {cls.agent.format(token=token)}\n")
-        cls.guest = harness.WrappedGuest(f"--config={config}", "-v")
+        return f"--config={config}"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.guest = harness.WrappedGuest(cls.configure(), "-v")
         cls.addClassCleanup(cls.guest.kill)
         cls.netfwd = cls.guest.netfwd
 
@@ -98,8 +105,63 @@ class Serial(AgentChecks, unittest.TestCase):
     agent = "{{transport: serial}}"
 
 
-class Nic(AgentChecks, unittest.TestCase):
+    def test_only_the_host_may_come_by_vsock(self):
+        self.guest.output("modprobe vsock_loopback")
+        self.guest.run("socat -u VSOCK-CONNECT:1:2222 - </dev/null", timeout=10)
+        self.assertIn("not the host's", self.guest.output("cat /tmp/agent.log"))
+
+
+class Nic(AgentChecks):
     agent = "{{transport: tcp, tokenFile: {token}}}"
+
+
+@unittest.skipUnless(harness.SOAK, "a boot more: ./dev soak")
+class QemuNic(Nic, unittest.TestCase):
+    pass
+
+
+class UserModeLinux(AgentChecks):
+    """A kernel at the machine's own speed, though one without tracepoints."""
+
+    @classmethod
+    def setUpClass(cls):
+        if harness.Agent.is_sanitized():
+            raise unittest.SkipTest("no address sanitizer in User-Mode Linux")
+        nic, vsock = harness.new_path("nic"), harness.new_path("vsock")
+        cls.netfwd = harness.Netfwd.start(f"--vhost-user={nic}", f"--vsock={vsock}",
+                                          cls.configure(), "-v")
+        cls.addClassCleanup(lambda: cls.netfwd.stop())
+        cls.guest = harness.UmlGuest((nic, harness.UmlGuest.NET), (vsock, harness.UmlGuest.VSOCK))
+        cls.addClassCleanup(cls.guest.kill)
+
+
+class UmlVsock(UserModeLinux, unittest.TestCase):
+    agent = "{{transport: vsock}}"
+
+
+class UmlNic(Nic, UserModeLinux, unittest.TestCase):
+    def test_listeners_come_and_go(self):
+        """A server that listens for 0.4 seconds, again and again."""
+        port = PORT + 2
+        program = f"""
+import socket, time
+for _ in range({SAMPLES}):
+    s = socket.create_server(("127.0.0.1", {port}))
+    time.sleep(0.4)
+    s.close()
+    time.sleep(0.6)
+"""
+        self.guest.output(f"cat >/tmp/come.py <<'END'\n{program}END\n"
+                          "python3 /tmp/come.py </dev/null >/dev/null 2>&1 &")
+        came = []
+        for _ in range(SAMPLES):
+            following.wait_reachable(port)
+            start = time.monotonic()
+            following.wait_refused(port)
+            came.append(time.monotonic() - start)
+            following.seconds_until(lambda: self.netfwd.log().count(
+                f"stopping protocol=tcp host=127.0.0.1:{port}") >= len(came), "it to be said")
+        print(f"served for {statistics.median(came):.3f} s of 0.4, by polling")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ says that they do. No guest, no network."""
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -106,6 +107,17 @@ class Documents(unittest.TestCase):
         self.assertGreater(len(shown), 0)
         for words, expected in shown:
             self.assertEqual(run(*words[2:]).stdout.strip(), expected)
+
+    def test_every_key_is_applied_by_a_reload_or_named_by_it(self):
+        applied = {"level", "json", "localPort", "tcp", "udp", "any", "plain", "autoCorrect",
+                   "portForwards", "name", "mac", "address"}  # the last, of shared.guests
+        schema = (ROOT / "forwarder/config_parse.c").read_text()
+        named = set(re.findall(r'"[a-z]+\.(?:keepalive\.)?(\w+)"',
+                               (ROOT / "forwarder/config_changes.c").read_text()))
+        rules = schema.index("rule_fields[]")
+        keys = re.findall(r'^\t(?!SECTION)(?:[A-Z_]+)\("(\w+)"', schema[:rules], re.MULTILINE)
+        self.assertGreater(len(keys), 20)
+        self.assertEqual(set(keys) - named - applied, set())
 
     def test_the_manual_names_every_key(self):
         manual = (ROOT / "forwarder/netfwd.yaml.5").read_text()

@@ -16,7 +16,7 @@ import harness
 
 ROOT = harness.ROOT
 MANUAL, FORMAT = ROOT / "forwarder/netfwd.1", ROOT / "forwarder/netfwd.yaml.5"
-VERBS = ("check", "explain", "status", "expose", "unexpose", "events", "reload")
+VERBS = ("check", "explain", "status", "expose", "unexpose", "events", "reload", "agent", "ip")
 BOXES = ("box1", "box2")  # names of namespaces
 PATIENCE = 20
 # What a command on its own needs of the netfwd that it asks, in place of the examples' names.

@@ -43,6 +43,20 @@ class QemuWrapper(unittest.TestCase):
 
         self.assertFalse(pathlib.Path(f"/proc/{qemu}/fd").exists(), "QEMU was left behind")
 
+    def test_memory_is_shared_for_both_devices(self):
+        """By what QEMU has and its arguments allow, without being told."""
+        uds = harness.new_path("vsock")
+        netfwd = harness.Netfwd.start(
+            "-v", f"--vsock-uds={uds}", "--", "qemu-system-x86_64", *harness.qemu_arguments(),
+            "-serial", f"file:{harness.new_log('guest console')}", verb=["qemu"])
+        self.addCleanup(netfwd.kill)
+
+        netfwd.wait_log("vsock of CID 3 is up", harness.BOOT_TIMEOUT)
+        with self.assertRaises(ConnectionRefusedError):  # nobody listens in there, and says so
+            harness.peer.connect(str(uds), 7)
+        self.assertIn(".nic: guest connected", netfwd.log())
+        netfwd.stop()
+
     def test_netfwd_ends_with_qemu(self):
         harness.until(self.fetch, harness.BOOT_TIMEOUT, "the guest's page")
         os.kill(self.qemu(), signal.SIGTERM)  # handled by now: QEMU ends with 0

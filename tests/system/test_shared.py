@@ -78,7 +78,8 @@ class Shared(unittest.TestCase):
     def start_netfwd(cls):
         cls.netfwd = harness.Netfwd.start(
             "--shared", "-v", f"--stream={cls.path}", "--netns=one", "--netns=two",
-            f"--vhost-user={cls.nic}", "--host-interface=netfwd0", f"--leases={cls.leases}")
+            f"--vhost-user={cls.nic}", "--host-interface=netfwd0", "--loopback=127.105.0.0",
+            f"--leases={cls.leases}")
 
     @classmethod
     def boot(cls, name):
@@ -153,6 +154,24 @@ class Shared(unittest.TestCase):
         with self.subTest(client="host", target="one"):
             result = peer.run_check("download", addresses("one")[0], GUEST_PORT, 64 * MEGA)
             self.assertEqual(result["answer"], result["expected"])
+
+    def test_each_guest_has_its_ports_on_a_loopback_address(self):
+        def loopback(name):
+            return "127.105.0." + addresses(name)[0].rpartition(".")[2]
+
+        control = pathlib.Path(os.environ["XDG_RUNTIME_DIR"]) / "netfwd/control.sock"
+        report = {"added": [{"protocol": "tcp", "ip": "0.0.0.0", "port": GUEST_PORT}]}
+        for name in ("vm1", "uml1"):
+            subprocess.run(["curl", "--fail", "--silent", "--show-error", "--max-time", "10",
+                            "--unix-socket", control, "--json", json.dumps(report),
+                            f"http://netfwd/v1/guests/{name}/listeners"], check=True, timeout=20,
+                           stdout=subprocess.DEVNULL)
+        for name in ("one", "two", "vm1", "uml1"):
+            with self.subTest(name):
+                harness.until(lambda n=name: peer.run_check("upload", loopback(n), GUEST_PORT, 1)
+                              ["answer"] != "ECONNREFUSED", 10, "the port")
+                result = peer.run_check("download", loopback(name), GUEST_PORT, MEGA)
+                self.assertEqual(result["answer"], result["expected"])
 
     def test_multicast_reaches_all(self):
         heard = harness.work / "heard"

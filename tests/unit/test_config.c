@@ -167,8 +167,6 @@ static const struct bad bad_texts[] = {
 	{ "ssh: {hostKeyChecking: ask}\n", 1, 24, "ssh.hostKeyChecking", "yes, accept-new or no" },
 	{ "agent: {transport: unix}\n", 1, 8, "agent.path", "must be set" },
 	{ "agent: {port: 3}\n", 1, 15, "agent.port", "vsock or tcp" },
-	{ "agent: {transport: vsock, cid: 2}\n", 1, 32, "agent.cid", "3 or above" },
-	{ "agent: {cid: 3}\n", 1, 14, "agent.cid", "vsock" },
 	{ "agent: {transport: tcp}\n", 1, 8, "agent.tokenFile", "must be set" },
 	{ "agent: {transport: tcp, tokenFile: /t, port: 70000}\n", 1, 46, "agent.port",
 	  "1 to 65535" },
@@ -313,7 +311,7 @@ static void the_environment_counts_and_is_called_deprecated(void **state)
 	assert_int_equal(config_parse("{}", 2, &context, &config, &problems), -EINVAL);
 }
 
-static void a_namespace_needs_no_tunnel_so_its_ports_are_forwarded_by_default(void **state)
+static void what_is_reached_without_ssh_is_forwarded_by_default(void **state)
 {
 	static const struct {
 		enum config_guest_kind guest;
@@ -325,7 +323,10 @@ static void a_namespace_needs_no_tunnel_so_its_ports_are_forwarded_by_default(vo
 		{ CONFIG_GUEST_NAMESPACE, "{}", RULE_VIA_AUTO, RULE_VIA_AUTO },
 		{ CONFIG_GUEST_OTHER, "guest: {netns: a}", RULE_VIA_SSH, RULE_VIA_GRPC },
 		{ CONFIG_GUEST_NAMESPACE, "ssh: {user: a}", RULE_VIA_SSH, RULE_VIA_GRPC },
-		{ CONFIG_GUEST_NAMESPACE, "agent: {transport: vsock, cid: 3}", RULE_VIA_SSH,
+		{ CONFIG_GUEST_NAMESPACE, "agent: {transport: vsock}", RULE_VIA_AUTO,
+		  RULE_VIA_AUTO },
+		{ CONFIG_GUEST_OTHER, "agent: {transport: vsock}", RULE_VIA_AUTO, RULE_VIA_AUTO },
+		{ CONFIG_GUEST_OTHER, "{agent: {transport: serial}, ssh: {user: a}}", RULE_VIA_SSH,
 		  RULE_VIA_GRPC },
 		{ CONFIG_GUEST_NAMESPACE, "agent: {transport: none}", RULE_VIA_AUTO,
 		  RULE_VIA_AUTO },
@@ -361,7 +362,7 @@ int main(void)
 		cmocka_unit_test(a_hundred_thousand_faults_are_bounded),
 		cmocka_unit_test(a_file_full_of_nothing_is_bounded_too),
 		cmocka_unit_test(the_environment_counts_and_is_called_deprecated),
-		cmocka_unit_test(a_namespace_needs_no_tunnel_so_its_ports_are_forwarded_by_default),
+		cmocka_unit_test(what_is_reached_without_ssh_is_forwarded_by_default),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

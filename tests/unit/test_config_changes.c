@@ -52,6 +52,21 @@ static void what_needs_a_new_start_is_named(void **state)
 			    "agent.transport agent.path ");
 }
 
+static void lists_are_compared_by_their_elements(void **state)
+{
+	(void)state;
+	assert_string_equal(changes("shared: {netns: [a, b]}", "shared: {netns: [a, b]}"), "");
+	assert_string_equal(changes("shared: {netns: [a, b]}", "shared: {netns: [a, c]}"),
+			    "shared.netns ");
+	assert_string_equal(changes("shared: {netns: [a]}", "shared: {netns: [a], search: [x.y]}"),
+			    "shared.search ");
+	assert_string_equal(changes("shared: {guests: [{name: a, mac: '52:55:55:00:00:01',"
+				    " address: 192.168.105.20}]}",
+				    "shared: {guests: [{name: a, mac: '52:55:55:00:00:01',"
+				    " address: 192.168.105.21}]}"),
+			    "shared.guests ");
+}
+
 static void what_a_reload_applies_is_not(void **state)
 {
 	(void)state;
@@ -68,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_needs_a_new_start_is_named),
+		cmocka_unit_test(lists_are_compared_by_their_elements),
 		cmocka_unit_test(what_a_reload_applies_is_not),
 	};
 

@@ -242,6 +242,14 @@ static const struct {
 			"qemu-system-x86_64 -m 1G disk.qcow2" },
 	{ "--stream a --netns b", "--stream and --netns" ONE_GUEST },
 	{ "--dgram a --dgram b", "--dgram and --dgram" ONE_GUEST },
+	{ "--nic stream", "--nic is of the QEMU that netfwd qemu starts; leave it out, or start "
+			  "QEMU so" },
+	{ "qemu --nic tap -- q", "--nic tap: must be auto, stream or vhost-user" },
+	{ "--vsock-cid 2", "--vsock-cid 2: the CID of a guest is 3 to 4294967294" },
+	{ "--vsock-cid 4294967295",
+	  "--vsock-cid 4294967295: the CID of a guest is 3 to 4294967294" },
+	{ "--vsock-uds a", "--vsock-uds offers the guest's vsock to other programs; give --vsock "
+			   "PATH or --vsock-cid too" },
 	{ "--vhost-user a --dgram b", "--vhost-user and --dgram" ONE_GUEST },
 	{ "qemu --fd 3 -- q", "netfwd qemu and --fd" ONE_GUEST },
 	{ "qemu --shared -- q", "netfwd qemu has one guest; with --shared, start QEMU by itself" },

@@ -197,7 +197,7 @@ static void the_kind_of_guest_is_known_when_either_has_said_it(void **state)
 	}
 }
 
-static void only_a_qemu_of_our_own_is_given_a_serial_port(void **state)
+static void an_agent_needs_the_way_that_it_is_reached_by(void **state)
 {
 	static const struct {
 		const char *arguments, *yaml;
@@ -206,7 +206,9 @@ static void only_a_qemu_of_our_own_is_given_a_serial_port(void **state)
 		{ "", "agent: {transport: serial}", -EINVAL },
 		{ "--stream /a", "agent: {transport: serial}", -EINVAL },
 		{ "--stream /a", "agent: {transport: serial, path: /b}", 0 },
-		{ "", "agent: {transport: vsock, cid: 3}", 0 },
+		{ "--vsock-cid 3", "agent: {transport: vsock}", 0 },
+		{ "", "{agent: {transport: vsock}, guest: {vsockCid: 3}}", 0 },
+		{ "", "agent: {transport: vsock}", -EINVAL },
 	};
 
 	(void)state;
@@ -215,7 +217,7 @@ static void only_a_qemu_of_our_own_is_given_a_serial_port(void **state)
 
 		assert_int_equal(merge(&b, rows[i].arguments, rows[i].yaml), rows[i].expected);
 		if (rows[i].expected < 0)
-			assert_non_null(strstr(b.error, "agent.path"));
+			assert_non_null(strstr(b.error, "agent."));
 		both_deinit(&b);
 	}
 }
@@ -229,7 +231,7 @@ int main(void)
 		cmocka_unit_test(each_guest_of_the_file_chooses_its_link),
 		cmocka_unit_test(an_interface_name_needs_a_namespace_from_either),
 		cmocka_unit_test(the_kind_of_guest_is_known_when_either_has_said_it),
-		cmocka_unit_test(only_a_qemu_of_our_own_is_given_a_serial_port),
+		cmocka_unit_test(an_agent_needs_the_way_that_it_is_reached_by),
 		cmocka_unit_test(forwards_of_the_command_line_are_the_first_rules),
 	};
 

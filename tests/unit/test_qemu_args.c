@@ -78,6 +78,10 @@ static void the_arguments_are_the_documented_ones(void **state)
 	assert_int_equal(qemu_netdev_dgram("/run/n.sock", got), 0);
 	assert_string_equal(got, "dgram,id=netfwd0,local.type=unix,local.path=/run/n.sock.qemu,"
 				 "remote.type=unix,remote.path=/run/n.sock");
+	assert_int_equal(qemu_object_memory("1G", got), 0);
+	assert_string_equal(got, "memory-backend-memfd,id=netfwd-memory,share=on,size=1G");
+	assert_int_equal(qemu_chardev("x", "/run/a,b", got), 0);
+	assert_string_equal(got, "socket,id=x,path=/run/a,,b");
 	assert_int_equal(qemu_chardev_vhost_user("/run/a,b", &v72, got), 0);
 	assert_string_equal(got, "socket,id=netfwd-nic,path=/run/a,,b,reconnect=1");
 	assert_int_equal(qemu_chardev_vhost_user("/run/n.sock", &v92, got), 0);
@@ -168,6 +172,63 @@ static void the_users_arguments_say_what_guest_it_is(void **state)
 	}
 }
 
+static const struct {
+	const char *line;
+	const char *memory;
+	const char *conflict;
+	bool has_kvm, has_vsock;
+} memory_cases[] = {
+	{ "q", "128M", NULL, false, false },
+	{ "q -m 1G", "1G", NULL, false, false },
+	{ "q -m 4096", "4096M", NULL, false, false },
+	{ "q -m 1.5G,slots=2,maxmem=8G", "1.5G", NULL, false, false },
+	{ "q -m slots=2,size=512m", "512m", NULL, false, false },
+	{ "q -m lots", "128M", "-m", false, false },
+	{ "q -m ,", "128M", "-m", false, false },
+	{ "q -numa node", "128M", "-numa", false, false },
+	{ "q --mem-path /dev/hugepages", "128M", "--mem-path", false, false },
+	{ "q -object memory-backend-ram,id=m,size=1G", "128M", "-object", false, false },
+	{ "q -object rng-random,id=r", "128M", NULL, false, false },
+	{ "q -machine q35,memory-backend=m", "128M", "-machine", false, false },
+	{ "q -incoming defer", "128M", "-incoming", false, false },
+	{ "q -enable-kvm -m 2G", "2G", NULL, true, false },
+	{ "q -m 2G -enable-kvm", "2G", NULL, true, false },
+	{ "q -accel kvm,kernel-irqchip=on", "128M", NULL, true, false },
+	{ "q -accel tcg", "128M", NULL, false, false },
+	{ "q -machine q35,accel=kvm", "128M", NULL, true, false },
+	{ "q -M q35,accel=kvm:tcg", "128M", NULL, true, false },
+	{ "q -device vhost-vsock-pci,guest-cid=3", "128M", NULL, false, true },
+};
+
+static void the_users_arguments_say_how_the_memory_can_be_shared(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(memory_cases) / sizeof(memory_cases[0]); i++) {
+		char error[QEMU_ERROR_SIZE];
+		struct qemu_guest guest;
+
+		read_line(memory_cases[i].line, &guest, error, 0);
+		assert_string_equal(guest.memory, memory_cases[i].memory);
+		assert_int_equal(guest.has_kvm, memory_cases[i].has_kvm);
+		assert_int_equal(guest.has_vsock, memory_cases[i].has_vsock);
+		if (memory_cases[i].conflict)
+			assert_string_equal(guest.memory_conflict, memory_cases[i].conflict);
+		else
+			assert_null(guest.memory_conflict);
+	}
+}
+
+static void a_pci_device_without_kvm_has_no_vectors(void **state)
+{
+	const struct qemu_guest tcg = { .has_kvm = false }, kvm = { .has_kvm = true };
+
+	(void)state;
+	assert_string_equal(qemu_vectors_option(&tcg, "virtio-net-pci"), ",vectors=0");
+	assert_string_equal(qemu_vectors_option(&tcg, "virtio-net-device"), "");
+	assert_string_equal(qemu_vectors_option(&tcg, "virtio-net-ccw"), "");
+	assert_string_equal(qemu_vectors_option(&kvm, "virtio-net-pci"), "");
+}
+
 static void what_cannot_stay_is_refused(void **state)
 {
 	static const char *const taken[] = {
@@ -223,6 +284,8 @@ int main(void)
 		cmocka_unit_test(a_path_that_does_not_fit_is_an_error),
 		cmocka_unit_test(the_mac_is_stable_local_and_of_the_name),
 		cmocka_unit_test(the_users_arguments_say_what_guest_it_is),
+		cmocka_unit_test(the_users_arguments_say_how_the_memory_can_be_shared),
+		cmocka_unit_test(a_pci_device_without_kvm_has_no_vectors),
 		cmocka_unit_test(what_cannot_stay_is_refused),
 		cmocka_unit_test(text_is_quoted_where_a_shell_would_read_more_into_it),
 	};

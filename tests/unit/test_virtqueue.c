@@ -353,6 +353,13 @@ static void an_index_too_far_ahead_is_a_fault(void **state)
 {
 	struct fixture *f = *state;
 
+	/* also when it is looked at before a sleep: that must not go on for ever */
+	*driver_avail_index(&f->driver) = SIZE + 1;
+	assert_true(virtqueue_enable_kicks(&f->device));
+	assert_fault(f, "an index that is ahead by more than the ring has");
+	*driver_avail_index(&f->driver) = 0;
+	f->driver.next_avail = 0;
+	start(f, false, true);
 	*driver_avail_index(&f->driver) = SIZE + 1;
 	assert_fault(f, "an index that is ahead by more than the ring has");
 	start(f, false, true);
