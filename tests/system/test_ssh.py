@@ -129,6 +129,11 @@ class SshCase(unittest.TestCase):
         self.addCleanup(forward.stop)
         return forward
 
+    @staticmethod
+    def wait_for_both_sessions(sshd):
+        harness.until(lambda: sshd.program.log().count("Accepted publickey") == 2, PATIENCE,
+                      "the second session")
+
     def open(self, serve, *options, **how):
         """(sshd, forward): one that is up."""
         sshd = self.sshd(*options)
@@ -215,7 +220,7 @@ class Connections(SshCase):
                            sshd.program.log().count("SSH2_MSG_KEXINIT sent"), 8)
 
     def test_a_thousand_connections_leave_nothing_behind(self):
-        _, forward = self.open(greet_then_echo)
+        sshd, forward = self.open(greet_then_echo)
 
         def one(_):
             with forward.connect() as client:
@@ -225,6 +230,7 @@ class Connections(SshCase):
 
         self.assertEqual(one(0), b"hello\nxbye\n")
         harness.until(lambda: forward.lines("netfwd: debug: tcp")[-1:], PATIENCE, "the end of it")
+        self.wait_for_both_sessions(sshd)
         before = len(os.listdir(f"/proc/{forward.pid}/fd"))
         with concurrent.futures.ThreadPoolExecutor(32) as threads:
             for answer in threads.map(one, range(1000)):
@@ -409,8 +415,7 @@ class Faults(SshCase):
             self.assertEqual(client.recv(1), b"x")
             client.close()
             time.sleep(0.05)  # the second session is to come meanwhile
-        harness.until(lambda: sshd.program.log().count("Accepted publickey") == 2, PATIENCE,
-                      "the second session")
+        self.wait_for_both_sessions(sshd)
         self.assertFalse("drop connection" in sshd.program.log())
 
     def test_a_server_that_stalls_after_its_banner_is_left(self):

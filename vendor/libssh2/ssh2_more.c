@@ -270,10 +270,12 @@ bool ssh2_more_take_reply(LIBSSH2_SESSION *session, bool *is_granted)
 
 /* RFC 4254, section 5.1; with the path of the socket behind it. False: it makes no
  * sense. */
-static bool parse_call(unsigned char *data, size_t len, struct ssh2_call *call, bool *is_known)
+static bool parse_call(const unsigned char *data, size_t len, struct ssh2_call *call,
+		       bool *is_known)
 {
 	static const char known[] = "forwarded-streamlocal@openssh.com";
-	struct string_buf buf = { .data = data, .dataptr = data + 1, .len = len };
+	unsigned char *bytes = (unsigned char *)(uintptr_t)data; /* is only read */
+	struct string_buf buf = { .data = bytes, .dataptr = bytes + 1, .len = len };
 	unsigned char *type, *path;
 	size_t n_type, n_path;
 
