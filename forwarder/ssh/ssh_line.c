@@ -379,7 +379,8 @@ static ssize_t send_bytes(struct ssh_lines *l, struct line *line, const struct s
 		move(line, &l->starved);
 		return 0;
 	}
-	l->transport->has_more_to_send = todo->len > SSH_LINE_PACKET;
+	l->transport->has_more_to_send =
+		todo->len > SSH_LINE_PACKET || l->busy.next != l->busy.prev;
 	r = libssh2_channel_write_ex(line->lib, 0, (const char *)todo->bytes, todo->len);
 	l->transport->has_more_to_send = false;
 	if (r <= 0)
