@@ -221,7 +221,7 @@ static void guests_pass_the_guard_and_the_host_does_not(void **state)
 					     .prefix4_bits = 24,
 					     .leased_to = nobody };
 	struct segment_fixture *f = *state;
-	struct guard guard;
+	static struct guard guard; /* outlives the segment, which the fixture frees */
 	uint8_t bytes[100];
 	struct mac one = segment_station(1);
 	struct wire w;
