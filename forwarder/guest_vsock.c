@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "forwarder/guest_link.h"
 #include "forwarder/options.h"
 #include "netstack/base/log.h"
 #include "netstack/vsock/device.h"
@@ -16,20 +17,6 @@ struct guest_vsock {
 	struct vsock_hybrid *hybrid; /* NULL: nobody else is to find it */
 };
 
-static const char *hint(int error)
-{
-	switch (error) {
-	case -EADDRINUSE:
-		return "a program serves it already; end that one, or choose another path";
-	case -EEXIST:
-		return "a file of another kind is in the way; remove it, or choose another path";
-	case -ENOENT:
-		return "the directory does not exist";
-	default:
-		return strerror(-error);
-	}
-}
-
 static int open_vsock(struct loop *loop, const struct options *o, struct vsock **out)
 {
 	int r;
@@ -37,7 +24,7 @@ static int open_vsock(struct loop *loop, const struct options *o, struct vsock *
 	if (o->vsock_path) {
 		r = vsock_device_listen(loop, o->vsock_path, o->vsock_cid, out);
 		if (r < 0)
-			log_error("%s: %s", o->vsock_path, hint(r));
+			log_error("%s: %s", o->vsock_path, guest_link_explain(r));
 		return r;
 	}
 	r = vsock_kernel_new(loop, o->vsock_cid, out);
@@ -63,7 +50,7 @@ int guest_vsock_open(struct loop *loop, const struct options *o, struct guest_vs
 	if (r == 0 && o->vsock_uds) {
 		r = vsock_hybrid_new(loop, g->vsock, o->vsock_uds, &g->hybrid);
 		if (r < 0)
-			log_error("%s: %s", o->vsock_uds, hint(r));
+			log_error("%s: %s", o->vsock_uds, guest_link_explain(r));
 	}
 	if (r < 0) {
 		guest_vsock_free(g);
