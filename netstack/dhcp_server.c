@@ -132,6 +132,18 @@ static void name_guest(struct dhcp_server *s, struct lease *lease, const char *n
 			    ipaddr_format(&lease->addr, addr), name);
 }
 
+/* The lease is the client's, for as long as it says, and nobody has been told so. */
+static void bind_lease(struct dhcp_server *s, struct lease *lease,
+		       const struct lease_client *client, const char *name)
+{
+	uint64_t until_s = now_s(s) + s->config.settings.lease_s;
+
+	/* one that was assigned lasts longer */
+	lease_bind(lease, client, lease->until_s > until_s ? lease->until_s : until_s);
+	name_guest(s, lease, name);
+	changed(s);
+}
+
 static void acknowledge(struct dhcp_server *s, const struct dhcp_request *request,
 			struct lease *lease)
 {
@@ -140,9 +152,7 @@ static void acknowledge(struct dhcp_server *s, const struct dhcp_request *reques
 	char name[LEASE_NAME_SIZE];
 
 	memcpy(name, lease->name, sizeof(name));
-	lease_bind(lease, &request->client, now_s(s) + s->config.settings.lease_s);
-	name_guest(s, lease, request->name);
-	changed(s);
+	bind_lease(s, lease, &request->client, request->name);
 	answer(s, request, &reply);
 	if (!was_bound || strcmp(name, lease->name) != 0)
 		s->config.owner->changed(s->config.arg);
@@ -394,6 +404,27 @@ int dhcp_server_assign(struct dhcp_server *s, const struct mac *mac, const char 
 	name_guest(s, lease, name);
 	changed(s);
 	*out = lease->addr;
+	return 0;
+}
+
+int dhcp_server_hold(struct dhcp_server *s, const struct mac *mac, const char *name, bool is_taken,
+		     struct ipaddr *out)
+{
+	const struct dhcp_request request = { .client.mac = *mac };
+	struct lease *lease = choose(s, &request);
+	struct lease_client client;
+	bool was_bound;
+
+	if (!lease)
+		return -ENOSPC;
+	client = lease->client;
+	was_bound = lease->state == LEASE_BOUND;
+	*out = lease->addr;
+	if (!is_taken)
+		return 0;
+	bind_lease(s, lease, &client, name);
+	if (!was_bound)
+		s->config.owner->changed(s->config.arg);
 	return 0;
 }
 

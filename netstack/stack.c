@@ -5,7 +5,7 @@
  *
  *   TCP   a first SYN to outbound.c, which lets the host connect; the rest to
  *         lwIP (lwip/engine.c)
- *   UDP   to our resolver (dns_relay.c), to our DHCP server (guests.c), to a flow
+ *   UDP   to our resolver (dns_relay.c), to our DHCP servers (guests.c), to a flow
  *         of a forward (udp.c), or out into the world (slirp.c)
  *   ARP, neighbour discovery, ping: slirp.c */
 #include "netstack/stack.h"
@@ -18,6 +18,7 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/capture.h"
+#include "netstack/dhcp6.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
 #include "netstack/egress.h"
@@ -68,6 +69,16 @@ static bool is_dhcp(const struct stack *s, const struct packet *p)
 
 	return p->dst.port == DHCP_SERVER_PORT && (ipaddr_equal(&p->dst.addr, &broadcast) ||
 						   ipaddr_equal(&p->dst.addr, &s->config.gateway4));
+}
+
+/* RFC 8415, section 7.1; a client that knows the server may ask it alone. */
+static bool is_dhcp6(const struct stack *s, const struct packet *p)
+{
+	static const struct ipaddr servers = { { 0xff, 2, [13] = 1, 0, 2 } };
+
+	return p->dst.port == DHCP6_SERVER_PORT &&
+	       (ipaddr_equal(&p->dst.addr, &servers) ||
+		ipaddr_equal(&p->dst.addr, &s->config.gateway6));
 }
 
 /* DHCP and duplicate address detection come from nobody yet. */
@@ -141,7 +152,10 @@ static void receive_dhcp(struct stack *s, const struct frame *frame, const struc
 
 	if (len <= sizeof(message)) {
 		frame_copy(frame, offset, message, len);
-		guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+		if (p->is_v4)
+			guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+		else
+			guests_receive_dhcp6(s->guests, &p->mac_src, &p->src.addr, message, len);
 	}
 }
 
@@ -156,7 +170,7 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			receive_query(s, frame, p);
 			return;
 		}
-		if (is_dhcp(s, p)) {
+		if (is_dhcp(s, p) || is_dhcp6(s, p)) {
 			receive_dhcp(s, frame, p);
 			return;
 		}
@@ -355,8 +369,7 @@ int stack_assign(struct stack *s, const struct mac *mac, const char *name, struc
 
 	if (r < 0)
 		return r;
-	*addr6 = s->config.prefix6;
-	memcpy(addr6->b + 12, ipaddr_v4_bytes(addr4), 4);
+	*addr6 = guests_address6(s->guests, addr4);
 	return 0;
 }
 
