@@ -73,7 +73,7 @@ static struct mac mac_of(const char *netns)
 }
 
 /* A path's last part is as good a name as any. */
-static const char *name_of(const char *netns)
+const char *shared_links_netns_name(const char *netns)
 {
 	const char *slash = strrchr(netns, '/');
 
@@ -94,7 +94,8 @@ static int open_netns(struct shared_links *s, const char *netns)
 		.prefix6_bits = 64,
 	};
 	struct link *link;
-	int r = stack_assign(s->setup.stack, &tap.mac, name_of(netns), &tap.addr4, &tap.addr6);
+	int r = stack_assign(s->setup.stack, &tap.mac, shared_links_netns_name(netns), &tap.addr4,
+			     &tap.addr6);
 
 	if (r < 0) {
 		log_error("namespace %s: no address is left: %s", netns, strerror(-r));
@@ -172,13 +173,6 @@ static int open_all(struct shared_links *s)
 	return result;
 }
 
-static void on_guests(void *arg)
-{
-	struct shared_links *s = arg;
-
-	loopbacks_refresh(s->loopbacks);
-}
-
 /* What namespaces listen on is followed. */
 static int watch_namespaces(struct shared_links *s)
 {
@@ -195,12 +189,15 @@ static int watch_namespaces(struct shared_links *s)
 	return r;
 }
 
-int shared_links_serve(struct shared_links *s, struct publisher *publisher)
+int shared_links_serve(struct shared_links *s, struct publisher *publisher, ways_find_fn *find_ways,
+		       void *arg)
 {
 	const struct shared_options *o = &s->setup.options->shared;
 	struct loopbacks_config config = {
 		.stack = s->setup.stack,
 		.publisher = publisher,
+		.find_ways = find_ways,
+		.arg = arg,
 		.base = o->loopback,
 		.prefix4_bits = s->setup.network->prefix4_bits,
 		.n_ports = o->n_ports,
@@ -215,7 +212,6 @@ int shared_links_serve(struct shared_links *s, struct publisher *publisher)
 		log_error("loopback addresses of guests: %s", strerror(-r));
 		return r;
 	}
-	stack_on_guests(s->setup.stack, on_guests, s);
 	return watch_namespaces(s);
 }
 
@@ -250,8 +246,6 @@ void shared_links_free(struct shared_links *s)
 
 	if (!s)
 		return;
-	if (s->loopbacks)
-		stack_on_guests(s->setup.stack, NULL, NULL);
 	loopbacks_free(s->loopbacks);
 	while ((node = list_take(&s->listeners))) {
 		struct listener *l = container_of(node, struct listener, node);

@@ -121,8 +121,10 @@ static void refuse(struct dhcp_server *s, const struct dhcp_request *request, co
 	answer(s, request, &reply);
 }
 
-static void name_guest(struct dhcp_server *s, struct lease *lease, const char *name)
+static void name_guest(struct dhcp_server *s, struct lease *lease, const char *told)
 {
+	const char *given = s->config.owner->name(s->config.arg, &lease->client.mac);
+	const char *name = given ? given : told;
 	char addr[ADDR_TEXT_SIZE];
 
 	if (!*name || (lease->is_static && *lease->name))

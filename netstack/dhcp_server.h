@@ -30,6 +30,8 @@ struct dhcp_server_owner {
 		      size_t len);
 	/* An ARP probe (RFC 5227, section 2.1.1) is to be sent. */
 	void (*probe)(void *arg, const struct ipaddr *addr);
+	/* What this guest is called, whatever it says itself; NULL: what it says. */
+	const char *(*name)(void *arg, const struct mac *mac);
 	/* A guest has a lease that it had not, or another name. */
 	void (*changed)(void *arg);
 };

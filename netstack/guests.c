@@ -46,6 +46,18 @@ static void on_probe(void *arg, const struct ipaddr *addr)
 	egress_probe(g->egress, addr);
 }
 
+static const char *on_name(void *arg, const struct mac *mac)
+{
+	const struct guests *g = arg;
+	const struct stack_shared *shared = &g->config.shared;
+
+	for (unsigned int i = 0; i < shared->n_guests; i++) {
+		if (mac_equal(&shared->guests[i].mac, mac))
+			return shared->guests[i].name;
+	}
+	return NULL;
+}
+
 static void on_changed(void *arg)
 {
 	const struct guests *g = arg;
@@ -57,6 +69,7 @@ static void on_changed(void *arg)
 static const struct dhcp_server_owner dhcp_owner = {
 	.reply = on_reply,
 	.probe = on_probe,
+	.name = on_name,
 	.changed = on_changed,
 };
 
@@ -454,8 +467,10 @@ static int load_leases(struct guests *g)
 	const struct stack_shared *shared = &g->config.shared;
 	int r = 0;
 
-	for (unsigned int i = 0; r == 0 && i < shared->n_guests; i++)
-		r = add_static(g, &shared->guests[i]);
+	for (unsigned int i = 0; r == 0 && i < shared->n_guests; i++) {
+		if (!ipaddr_is_any(&shared->guests[i].addr))
+			r = add_static(g, &shared->guests[i]);
+	}
 	if (r < 0 || !g->config.is_shared)
 		return r;
 	r = dhcp_server_load(g->dhcp);

@@ -412,7 +412,7 @@ int stack_dial_tcp(struct stack *s, const struct endpoint *guest, struct stream 
 {
 	const struct ipaddr *gateway = egress_gateway(s->egress, ipaddr_is_v4(&guest->addr));
 
-	if (!segment_is_up(s->segment))
+	if (!segment_is_up(s->segment) || ipaddr_is_any(&guest->addr))
 		return -ENETDOWN;
 	return engine_connect(s->engine, gateway, guest, out);
 }
@@ -420,6 +420,8 @@ int stack_dial_tcp(struct stack *s, const struct endpoint *guest, struct stream 
 int stack_udp_open(struct stack *s, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
+	if (ipaddr_is_any(&guest->addr))
+		return -ENETDOWN;
 	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
