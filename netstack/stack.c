@@ -3,8 +3,8 @@
  * sender's MAC is noted (egress.c), fragments are collected (reassembly.c), and
  * then it goes to whoever speaks its protocol:
  *
- *   TCP   a first SYN to outbound.c, which lets the host connect; the rest to
- *         lwIP (lwip/engine.c)
+ *   TCP   a first SYN to outbound.c, which lets the host connect, or to our
+ *         resolver (dns_tcp.c); the rest to lwIP (lwip/engine.c)
  *   UDP   to our resolver (dns_relay.c), to our DHCP servers (guests.c), to a flow
  *         of a forward (udp.c), or out into the world (slirp.c)
  *   ARP, neighbour discovery, ping: slirp.c */
@@ -21,6 +21,7 @@
 #include "netstack/dhcp6.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
+#include "netstack/dns_tcp.h"
 #include "netstack/egress.h"
 #include "netstack/guard.h"
 #include "netstack/guests.h"
@@ -109,7 +110,7 @@ static int translate(void *arg, const struct endpoint *dst, struct endpoint *hos
 		return s->config.host_loopback ? 0 : -EACCES;
 	}
 	if (is_dns(s, &dst->addr))
-		return dst->port == DNS_PORT && dns_relay_resolver(s->dns, host) ? 0 : -EACCES;
+		return dst->port == DNS_PORT ? 1 : -EACCES; /* on_dns_connection() */
 	if (is_guest_address(s, &dst->addr) || !ipaddr_is_dialable(&dst->addr))
 		return -EACCES;
 	return 0;
@@ -336,6 +337,21 @@ static bool on_dns_question(void *arg, const struct dns_question *q, struct dns_
 	return guests_know(s->guests, q, answer);
 }
 
+static bool on_dns_resolver(void *arg, struct endpoint *out)
+{
+	struct stack *s = arg;
+
+	return dns_relay_resolver(s->dns, out);
+}
+
+static void on_dns_connection(void *arg, const struct endpoint *dst, struct stream *guest)
+{
+	struct stack *s = arg;
+
+	(void)dst; /* there is but one service */
+	dns_tcp_serve(s->dns_tcp, guest);
+}
+
 static void on_dns_reply(void *arg, const struct endpoint *server, const struct endpoint *guest,
 			 const void *message, size_t len)
 {
@@ -480,7 +496,12 @@ static int build(struct stack *s)
 		.owner = &egress_owner,
 		.arg = s,
 	};
-	const struct outbound_config outbound = { .translate = translate, .arg = s };
+	const struct outbound_config outbound = { .translate = translate,
+						  .serve = on_dns_connection,
+						  .arg = s };
+	const struct dns_tcp_config dns_tcp = { .know = on_dns_question,
+						.resolver = on_dns_resolver,
+						.arg = s };
 	const struct dns_relay_config dns = {
 		.resolv_conf = s->config.resolv_conf,
 		.know = on_dns_question,
@@ -505,6 +526,8 @@ static int build(struct stack *s)
 		r = udp_table_new(s->egress, &s->udp);
 	if (r == 0)
 		r = dns_relay_new(s->loop, &dns, &s->dns);
+	if (r == 0)
+		r = dns_tcp_new(s->loop, &dns_tcp, &s->dns_tcp);
 	if (r == 0)
 		r = slirp_gateway_new(s->loop, &s->config, &slirp_owner, s, &s->slirp);
 	s->flush = (struct loop_hook){ .fn = on_round_end, .arg = s };
@@ -540,6 +563,7 @@ void stack_free(struct stack *s)
 	if (!s)
 		return;
 	outbound_free(s->outbound);
+	dns_tcp_free(s->dns_tcp);
 	engine_free(s->engine); /* its resets still go out */
 	if (s->segment)
 		segment_flush(s->segment);

@@ -4,6 +4,7 @@
 #include "netstack/dhcp6_server.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
+#include "netstack/dns_tcp.h"
 #include "netstack/egress.h"
 #include "netstack/guard.h"
 #include "netstack/guests.h"
@@ -123,5 +124,9 @@ void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
 	count(&sink, "dns.bad-queries", dns_relay_counters(s->dns)->bad_queries);
 	count(&sink, "dns.no-resolver", dns_relay_counters(s->dns)->no_resolver);
 	count(&sink, "dns.timed-out", dns_relay_counters(s->dns)->timed_out);
+	count(&sink, "dns.tcp.bad-queries", dns_tcp_counters(s->dns_tcp)->bad_queries);
+	count(&sink, "dns.tcp.no-resolver", dns_tcp_counters(s->dns_tcp)->no_resolver);
+	count(&sink, "dns.tcp.timed-out", dns_tcp_counters(s->dns_tcp)->timed_out);
+	count(&sink, "dns.tcp.evicted", dns_tcp_counters(s->dns_tcp)->evicted);
 	count(&sink, "dns.evicted", dns_relay_counters(s->dns)->evicted);
 }
