@@ -22,6 +22,7 @@ enum option_id {
 	OPT_IFNAME,
 	OPT_SHARED,
 	OPT_HOST_INTERFACE,
+	OPT_HOST_INTERFACE_FD,
 	OPT_UPLINK,
 	OPT_ISOLATE,
 	OPT_LOOPBACK,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
 	{ "host-interface", required_argument, NULL, OPT_HOST_INTERFACE },
+	{ "host-interface-fd", required_argument, NULL, OPT_HOST_INTERFACE_FD },
 	{ "uplink", required_argument, NULL, OPT_UPLINK },
 	{ "isolate", no_argument, NULL, OPT_ISOLATE },
 	{ "loopback", required_argument, NULL, OPT_LOOPBACK },
@@ -293,6 +295,9 @@ static int take_option(struct parser *p, int option)
 		return 0;
 	case OPT_HOST_INTERFACE:
 		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
+	case OPT_HOST_INTERFACE_FD:
+		p->shared_only = "--host-interface-fd";
+		return parse_fd(p, "--host-interface-fd", &o->shared.host_fd);
 	case OPT_UPLINK:
 		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
 	case OPT_ISOLATE:

@@ -131,6 +131,7 @@ static int open_guest(struct shared_links *s, const struct options_link_spec *sp
 static int open_host_interface(struct shared_links *s)
 {
 	const struct stack_config *c = s->setup.network;
+	int fd = s->setup.options->shared.host_fd;
 	const struct tap_config tap = {
 		.ifname = s->setup.options->shared.host_interface,
 		.may_exist = true,
@@ -141,7 +142,8 @@ static int open_host_interface(struct shared_links *s)
 		.prefix6_bits = 64,
 	};
 	struct link *link;
-	int r = link_tap_new(s->loop, &tap, &link);
+	int r = fd ? link_tap_adopt(s->loop, fd, c->mtu, &link) :
+		     link_tap_new(s->loop, &tap, &link);
 
 	return r < 0 ? r : stack_attach_host(s->setup.stack, link);
 }
@@ -161,7 +163,7 @@ static int open_all(struct shared_links *s)
 	int result = 0, r;
 
 	/* before the guests, who may look for it at once */
-	if (o->shared.host_interface && (r = open_host_interface(s)) < 0)
+	if ((o->shared.host_interface || o->shared.host_fd) && (r = open_host_interface(s)) < 0)
 		result = r;
 	if (o->shared.uplink && (r = open_uplink(s)) < 0)
 		result = r;

@@ -121,7 +121,7 @@ int shared_network_make(const struct options *options, struct stack_config *out,
 		c.network4 = options->network4;
 		c.prefix4_bits = options->prefix4_bits;
 	}
-	set_addresses(&c, options->shared.host_interface != NULL);
+	set_addresses(&c, options->shared.host_interface || options->shared.host_fd);
 	set_policy(&c, &options->shared);
 	*out = c;
 	return check(&c, &options->shared, error);

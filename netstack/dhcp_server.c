@@ -169,6 +169,17 @@ static void probe_free(struct dhcp_server *s, struct probe *p)
 	free(p);
 }
 
+static void tell_exhausted(const struct dhcp_server *s, const struct mac *guest)
+{
+	const struct lease_range *range = &s->config.range;
+	char first[ADDR_TEXT_SIZE], last[ADDR_TEXT_SIZE], mac[MAC_TEXT_SIZE];
+
+	log_warn("no address is left for guest %s: all of %s to %s are leased",
+		 mac_format(guest, mac), ipaddr_format(&range->first, first),
+		 ipaddr_format(&range->last, last));
+	log_event("addresses-exhausted", "guest", mac, "first", first, "last", last, NULL);
+}
+
 /* NULL, counted and told, when there is nothing left. */
 static struct lease *choose(struct dhcp_server *s, const struct dhcp_request *request)
 {
@@ -181,7 +192,7 @@ static struct lease *choose(struct dhcp_server *s, const struct dhcp_request *re
 	}
 	s->counters.exhausted++;
 	if (!s->is_told_exhausted)
-		log_warn("no address is left for another guest: all of the range are leased");
+		tell_exhausted(s, &request->client.mac);
 	s->is_told_exhausted = true;
 	return NULL;
 }
