@@ -440,6 +440,11 @@ static int check_links(struct parser *p)
 			   p->link_option, p->second_link);
 	if (!o->is_shared && p->shared_only && !o->config_path)
 		return bad(p, "%s is of a network of many guests; add --shared", p->shared_only);
+	if (o->shared.host_fd && o->shared.host_interface)
+		return bad(p,
+			   "--host-interface-fd %d and --host-interface %s are both the host's "
+			   "interface; give one",
+			   o->shared.host_fd, o->shared.host_interface);
 	if (o->is_shared)
 		o->link = OPTIONS_LINK_SHARED;
 	return 0;
