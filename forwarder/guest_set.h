@@ -41,9 +41,9 @@ int guest_set_use(struct guest_set *set, const struct config *config);
 int guest_set_report(struct guest_set *set, const char *name, const struct control_report *report);
 
 struct publisher *guest_set_publisher(struct guest_set *set);
-/* A ways_find_fn: "" is the only guest, and of a shared network whoever has the
+/* A ways_find_fn of a set: "" is the only guest, and of a shared network whoever has the
  * address. */
-struct ways *guest_set_find_ways(void *set, const char *guest_name);
+struct ways *guest_set_find_ways(void *arg, const char *guest_name);
 /* Every guest, the one without a name first. */
 void guest_set_each(struct guest_set *set,
 		    void (*fn)(void *arg, const char *name, struct guest *guest), void *arg);

@@ -173,6 +173,12 @@ static int parse_host_ifname(struct parser *p, const char *option, const char **
 	return 0;
 }
 
+static int parse_host_fd(struct parser *p)
+{
+	p->shared_only = "--host-interface-fd";
+	return parse_fd(p, p->shared_only, &p->o->shared.host_fd);
+}
+
 static int parse_loopback(struct parser *p)
 {
 	char why[NETWORK_SPEC_ERROR_SIZE];
@@ -296,8 +302,7 @@ static int take_option(struct parser *p, int option)
 	case OPT_HOST_INTERFACE:
 		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
 	case OPT_HOST_INTERFACE_FD:
-		p->shared_only = "--host-interface-fd";
-		return parse_fd(p, "--host-interface-fd", &o->shared.host_fd);
+		return parse_host_fd(p);
 	case OPT_UPLINK:
 		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
 	case OPT_ISOLATE:

@@ -10,7 +10,7 @@
 
 /* An address that somebody else uses is left alone for so long; of so many guests,
  * the one that declined first has to do so again. */
-#define DECLINED_MS (LEASE_DECLINED_S * 1000U)
+#define DECLINED_MS (LEASE_DECLINED_S * UINT64_C(1000))
 #define MAX_DECLINED LEASE_MAX_DECLINED
 
 struct declined {
