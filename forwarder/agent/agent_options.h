@@ -22,6 +22,7 @@ struct agent_options {
 	const char *token_path;
 	struct endpoint tcp; /* port 0: not asked for */
 	bool with_stdio;
+	bool offers_ssh; /* at port 22 of AF_VSOCK */
 	unsigned int verbosity;
 	int ready_fd; /* -1: nobody waits */
 };
