@@ -36,7 +36,8 @@ enum config_agent_transport {
 	CONFIG_AGENT_SERIAL,
 	CONFIG_AGENT_UNIX,
 	CONFIG_AGENT_TCP,
-	CONFIG_AGENT_SSH, /* brought along at each connection */
+	CONFIG_AGENT_SSH,     /* brought along at each connection */
+	CONFIG_AGENT_COMMAND, /* started by one of the user's */
 };
 
 /* In each section 0 and NULL mean: not given. */
@@ -73,7 +74,10 @@ struct config_agent {
 	enum config_agent_transport transport;
 	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
+	char *host; /* of tcp: an address, by the host's network; NULL: by the NIC */
 	char *token_file;
+	char **command; /* n_command words */
+	unsigned int n_command;
 };
 
 struct config_logging {

@@ -187,6 +187,32 @@ static void check_agent_token(const struct config_agent *a, struct problems *pro
 		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
 }
 
+static void check_agent_host(const struct config_agent *a, struct problems *problems)
+{
+	struct ipaddr addr;
+
+	if (!a->host)
+		return;
+	if (a->transport != CONFIG_AGENT_TCP)
+		problems_error(problems, "agent.host", "needs agent.transport to be tcp");
+	else if (ipaddr_parse(a->host, &addr) < 0 || ipaddr_is_any(&addr) ||
+		 ipaddr_is_multicast(&addr))
+		problems_error(problems, "agent.host",
+			       "is \"%.64s\": must be an address to connect to", a->host);
+}
+
+static void check_agent_command(const struct config_agent *a, struct problems *problems)
+{
+	if (a->transport == CONFIG_AGENT_COMMAND && a->n_command == 0)
+		problems_error(problems, "agent.command",
+			       "must be set when agent.transport is command");
+	if (a->transport != CONFIG_AGENT_COMMAND && a->n_command > 0)
+		problems_error(problems, "agent.command",
+			       "needs agent.transport to be command");
+	if (a->n_command > 0 && a->command[0][0] == '\0')
+		problems_error(problems, "agent.command", "must begin with a program");
+}
+
 static void check_agent(const struct config_agent *a, const struct config_ssh *ssh,
 			struct problems *problems)
 {
@@ -208,6 +234,8 @@ static void check_agent(const struct config_agent *a, const struct config_ssh *s
 		problems_error(problems, "agent.transport",
 			       "is ssh, but nothing in ssh says how to log in: give ssh.user");
 	check_agent_token(a, problems);
+	check_agent_host(a, problems);
+	check_agent_command(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */

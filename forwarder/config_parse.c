@@ -49,6 +49,7 @@ static const cyaml_strval_t transports[] = {
 	{ "none", CONFIG_AGENT_NONE },	   { "vsock", CONFIG_AGENT_VSOCK },
 	{ "serial", CONFIG_AGENT_SERIAL }, { "unix", CONFIG_AGENT_UNIX },
 	{ "tcp", CONFIG_AGENT_TCP },	   { "ssh", CONFIG_AGENT_SSH },
+	{ "command", CONFIG_AGENT_COMMAND },
 };
 
 #define INT(key, type, member) CYAML_FIELD_INT(key, CYAML_FLAG_OPTIONAL, type, member)
@@ -114,7 +115,9 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
+	STRING("host", struct config_agent, host),
 	STRING("tokenFile", struct config_agent, token_file),
+	LIST("command", struct config_agent, command, &text_schema),
 	CYAML_FIELD_END,
 };
 

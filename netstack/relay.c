@@ -168,7 +168,7 @@ static enum pump move_copied(struct direction *d)
 	return status;
 }
 
-/* Both are sockets, and there is enough to carry for a pipe to be worth it. */
+/* Both can, and there is enough to carry for a pipe to be worth it. */
 static bool is_spliced(struct direction *d)
 {
 	if (!d->from->ops->splice_to || !d->to->ops->splice_from || d->rest_len)
@@ -183,7 +183,12 @@ static enum pump move_spliced(struct direction *d)
 	ssize_t r;
 
 	if (p->len == 0) {
-		r = d->from->ops->splice_to(d->from, p->write_end, p->size);
+		r = d->to->ops->splice_from(d->to, p->read_end, 0);
+		if (r < 0) /* a pipe is no place to keep bytes in */
+			return sink_said(d, r);
+		if (r == 0 || (size_t)r > p->size)
+			r = (ssize_t)p->size;
+		r = d->from->ops->splice_to(d->from, p->write_end, (size_t)r);
 		if (r <= 0)
 			return source_said(d, r);
 		p->len = (size_t)r;
