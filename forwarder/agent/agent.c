@@ -141,14 +141,14 @@ static int listen_tcp(struct agent *agent, const struct acceptor_owner *owner)
 	const struct agent_options *o = agent->options;
 	char error[AGENT_TOKEN_ERROR_SIZE], where[ADDR_TEXT_SIZE];
 	struct agent_token token;
+	const struct acceptor_tcp tcp = { o->tcp, o->from, &token };
 	int r = agent_token_read(o->token_path, &token, error);
 
 	if (r < 0) {
 		log_error("--token-file %s", error);
 		return r;
 	}
-	r = acceptor_listen_tcp(agent->loop, &o->tcp, &token, owner,
-				&agent->acceptors[agent->n_acceptors]);
+	r = acceptor_listen_tcp(agent->loop, &tcp, owner, &agent->acceptors[agent->n_acceptors]);
 	return add_acceptor(agent, r, endpoint_format(&o->tcp, where));
 }
 

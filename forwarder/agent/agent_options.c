@@ -15,6 +15,7 @@ enum option_id {
 	OPT_UNIX,
 	OPT_TCP,
 	OPT_TOKEN_FILE,
+	OPT_FROM,
 	OPT_SERIAL,
 	OPT_STDIO,
 	OPT_READY_FD,
@@ -28,6 +29,7 @@ static const struct option long_options[] = {
 	{ "unix", required_argument, NULL, OPT_UNIX },
 	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
+	{ "from", required_argument, NULL, OPT_FROM },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
@@ -50,6 +52,7 @@ static const char help_text[] =
 	"  --tcp ADDR:PORT    TCP (IPv4); only the default gateway may connect, with the\n"
 	"                     token\n"
 	"    --token-file F   whose first line is the token\n"
+	"    --from ADDR      the host's address, if it is not the default gateway\n"
 	"  --stdio            standard input and output; the agent ends with them\n"
 	"\n"
 	"Other:\n"
@@ -129,6 +132,14 @@ static int parse_tcp(struct parser *p)
 	return 0;
 }
 
+static int parse_from(struct parser *p)
+{
+	if (ipaddr_parse(optarg, &p->o->from) < 0 || !ipaddr_is_v4(&p->o->from) ||
+	    ipaddr_is_any(&p->o->from) || ipaddr_is_multicast(&p->o->from))
+		return bad(p, "--from %.60s: must be the IPv4 address of the host", optarg);
+	return 0;
+}
+
 static int parse_ready_fd(struct parser *p)
 {
 	long fd = parse_number(optarg, INT32_MAX);
@@ -167,6 +178,8 @@ static int take_option(struct parser *p, int option)
 		return parse_tcp(p);
 	case OPT_TOKEN_FILE:
 		return parse_path(p, "--token-file", &o->token_path);
+	case OPT_FROM:
+		return parse_from(p);
 	case OPT_SERIAL:
 		return parse_path(p, "--serial", &o->serial_path);
 	case OPT_STDIO:
@@ -221,6 +234,8 @@ static int check_together(struct parser *p)
 	if (o->tcp.port && !o->token_path)
 		return bad(p, "--tcp needs --token-file: other programs of this guest could "
 			      "pretend to be the host");
+	if (!ipaddr_is_any(&o->from) && !o->tcp.port)
+		return bad(p, "--from is for --tcp, which was not given");
 	if (o->token_path && !o->tcp.port)
 		return bad(p, "--token-file is for --tcp, which was not given");
 	if (!o->vsock_port && !o->unix_path && !o->tcp.port && !o->serial_path && !o->with_stdio)

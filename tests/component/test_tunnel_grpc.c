@@ -36,12 +36,12 @@ struct fixture {
 	uint16_t guest_port;
 };
 
-static int begin(void **state, bool guest_service_only)
+static int begin(void **state, struct agent_pair pair)
 {
 	struct fixture *t = calloc(1, sizeof(*t));
 
 	assert_int_equal(loop_new(&t->loop), 0);
-	t->pair.server_config.guest_service_only = guest_service_only;
+	t->pair = pair;
 	agent_pair_start(&t->pair, t->loop);
 	t->listener = host_listen("127.0.0.1", &t->guest_port);
 	agent_pair_forward_tcp(&t->pair, t->guest_port, &t->forward);
@@ -51,12 +51,17 @@ static int begin(void **state, bool guest_service_only)
 
 static int setup(void **state)
 {
-	return begin(state, false);
+	return begin(state, (struct agent_pair){ 0 });
+}
+
+static int setup_narrow(void **state)
+{
+	return begin(state, (struct agent_pair){ .is_narrow = true });
 }
 
 static int setup_guest_service(void **state)
 {
-	return begin(state, true);
+	return begin(state, (struct agent_pair){ .server_config.guest_service_only = true });
 }
 
 static int teardown(void **state)
@@ -448,6 +453,9 @@ int main(void)
 		BOTH(reset_of_the_client_is_a_reset_of_the_server),
 		BOTH(refused_port_of_the_guest_resets_the_client),
 		BOTH(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
+		{ "many_bytes_arrive_over_a_transport_that_is_often_full",
+		  many_bytes_arrive_as_they_were_sent_both_ways_at_once, setup_narrow, teardown,
+		  NULL },
 		BOTH(reader_that_stops_holds_up_its_own_connection_only),
 		BOTH(three_thousand_connections_at_once),
 		cmocka_unit_test_setup_teardown(unix_socket_of_the_guest_is_dialled, setup,
