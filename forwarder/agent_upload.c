@@ -160,12 +160,25 @@ static void on_machine(void *arg, const char *line)
 	(void)snprintf(job->machine, sizeof(job->machine), "%.*s", MACHINE_SIZE - 1, line);
 }
 
+/* The session was lost, or there is none yet: that says nothing of the guest. */
+static void try_later(struct job *job, int error)
+{
+	struct stream_late *late = job->late;
+
+	job_free(job);
+	stream_late_fail(late, error);
+}
+
 static void on_asked(void *arg, int error)
 {
 	struct job *job = arg;
 	char path[PATH_MAX];
 
 	job->ask = NULL;
+	if (error < 0 && error != -ECONNREFUSED) {
+		try_later(job, error);
+		return;
+	}
 	if (error == 0 && !*job->machine)
 		error = -ENOEXEC;
 	if (error < 0) {

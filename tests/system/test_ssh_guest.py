@@ -112,7 +112,8 @@ portForwards:
                                          boot="netfwd.agent=off")
         cls.addClassCleanup(cls.guest.kill)
         cls.netfwd = cls.guest.netfwd
-        cls.guest.output(f"ssh-server '{public(key)}'")
+        # a session that is lost leaves its socket behind, and the next one needs it
+        cls.guest.output(f"ssh-server '{public(key)}' 'StreamLocalBindUnlink yes'")
         start_servers(cls.guest)
         cls.netfwd.wait_log("by ssh is up", PATIENCE)
 
