@@ -375,6 +375,8 @@ static int set_up_agent(struct app *app)
 	r = agent_link_new(app->loop, &setup, &app->agent);
 	if (r == 0)
 		ways_add(app->ways, RULE_VIA_GRPC, agent_link_tunnel(app->agent));
+	if (r == 0 && agent_link_raw_tunnel(app->agent))
+		ways_add(app->ways, RULE_VIA_VSOCK, agent_link_raw_tunnel(app->agent));
 	return r;
 }
 
@@ -565,8 +567,10 @@ static void tear_down(struct app *app)
 	shared_links_free(app->shared_links);
 	policy_free(app->policy);
 	forwards_free(app->forwards);
-	if (app->agent) /* which may have come by SSH */
+	if (app->agent) { /* which may have come by SSH */
+		ways_remove(app->ways, RULE_VIA_VSOCK);
 		ways_remove(app->ways, RULE_VIA_GRPC);
+	}
 	agent_link_free(app->agent);
 	ways_free(app->ways);
 	ssh_way_free(app->ssh);

@@ -138,8 +138,8 @@ static void add_counter(void *arg, const char *name, uint64_t value)
 
 static void list_ways(void *arg, struct control_status *s)
 {
-	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_GRPC,
-					       RULE_VIA_SSH };
+	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_VSOCK,
+					       RULE_VIA_GRPC, RULE_VIA_SSH };
 	const struct app_control *c = arg;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {

@@ -19,7 +19,8 @@
 #include "netstack/stream_fd.h"
 #include "netstack/unix_socket.h"
 
-#define BACKLOG 16
+/* A connection for each flow comes by raw flows. */
+#define BACKLOG 4096
 /* A descriptor too few is not better in the next millisecond. */
 #define PAUSE_MS 100
 
@@ -308,6 +309,15 @@ int acceptor_listen_tcp(struct loop *loop, const struct endpoint *local,
 		return finish(a, -ENOMEM, out);
 	*a->token = *token;
 	return finish(a, listen_at(a, &address, len), out);
+}
+
+unsigned int acceptor_vsock_port(const struct acceptor *a)
+{
+	struct sockaddr_vm address = { .svm_port = 0 };
+	socklen_t len = sizeof(address);
+
+	(void)getsockname(a->fd, (struct sockaddr *)&address, &len);
+	return address.svm_port;
 }
 
 void acceptor_free(struct acceptor *a)

@@ -32,7 +32,7 @@ struct acceptor_owner {
 	void *arg;
 };
 
-/* 0 or -errno. The token is copied. */
+/* 0 or -errno. The token is copied. VMADDR_PORT_ANY: a port that is free. */
 int acceptor_listen_vsock(struct loop *loop, unsigned int port, const struct acceptor_owner *owner,
 			  struct acceptor **out);
 int acceptor_listen_unix(struct loop *loop, const char *path, const struct acceptor_owner *owner,
@@ -40,6 +40,8 @@ int acceptor_listen_unix(struct loop *loop, const char *path, const struct accep
 int acceptor_listen_tcp(struct loop *loop, const struct endpoint *local,
 			const struct agent_token *token, const struct acceptor_owner *owner,
 			struct acceptor **out);
+/* Of AF_VSOCK. */
+unsigned int acceptor_vsock_port(const struct acceptor *acceptor);
 void acceptor_free(struct acceptor *acceptor); /* accepts NULL */
 
 const struct acceptor_counters *acceptor_counters(const struct acceptor *acceptor);

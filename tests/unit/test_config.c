@@ -175,7 +175,7 @@ static const struct bad bad_texts[] = {
 	{ "logging: {level: loud}\n", 1, 18, "logging.level", "warn, info, debug or trace" },
 	{ "portForwardTypes: {any: ssh}\n", 1, 25, "portForwardTypes.any", "protocol udp" },
 	{ "portForwardTypes: {tcp: http}\n", 1, 25, "portForwardTypes.tcp",
-	  "ssh, grpc, direct, netns, auto or none" },
+	  "ssh, grpc, direct, netns, vsock, auto or none" },
 	{ "portForwardTypes: {sctp: ssh}\n", 1, 20, "portForwardTypes.sctp", "tcp" },
 	{ "portForwards: {}\n", 1, 15, "portForwards", "must be a list" },
 	{ "portForwards: [3]\n", 1, 16, "portForwards[0]", "must be a mapping" },
