@@ -162,7 +162,8 @@ static void recheck(struct port_watch *w, bool is_explained)
 	w->recheck = false;
 }
 
-static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
+/* The intervals are the price of what is planned. */
+static int ask(struct port_watch *w, unsigned int kinds, bool has_price)
 {
 	uint64_t before_us = spent_us(), now_ms = loop_now_ms(w->loop);
 	int r = port_scan_ask(w->scan, kinds, now_ms);
@@ -174,7 +175,7 @@ static int ask_at_a_price(struct port_watch *w, unsigned int kinds)
 	w->asked_ms = now_ms;
 	if (w->paid_until_us < now_ms * 1000)
 		w->paid_until_us = now_ms * 1000;
-	if (r <= 0)
+	if (r <= 0 && has_price)
 		w->paid_until_us += (spent_us() - before_us) * PRICE;
 	if (kinds & PORT_SCAN_TCP)
 		recheck(w, r > 0 && kinds == PORT_SCAN_TCP);
@@ -199,20 +200,33 @@ static void take_bells(struct port_watch *w)
 	}
 }
 
-static unsigned int take_due(struct port_watch *w)
+/* What events ask for. */
+static unsigned int due(const struct port_watch *w)
 {
 	uint64_t now_ms = loop_now_ms(w->loop);
-	unsigned int kinds = now_ms >= w->poll_at_ms ? w->polled : 0;
+	unsigned int kinds = 0;
+
+	for (unsigned int i = 0; i < N_KINDS; i++)
+		kinds |= now_ms >= w->due_ms[i] ? 1U << i : 0;
+	return kinds;
+}
+
+/* What is asked for now and then anyway. */
+static unsigned int planned(const struct port_watch *w)
+{
+	uint64_t now_ms = loop_now_ms(w->loop);
 
 	if (now_ms >= w->safety_at_ms)
-		kinds = PORT_SCAN_ALL;
+		return PORT_SCAN_ALL;
+	return now_ms >= w->poll_at_ms ? w->polled : 0;
+}
+
+static void settle_due(struct port_watch *w, unsigned int kinds)
+{
 	for (unsigned int i = 0; i < N_KINDS; i++) {
-		if (now_ms >= w->due_ms[i])
-			kinds |= 1U << i;
 		if (kinds & 1U << i)
 			w->due_ms[i] = NEVER;
 	}
-	return kinds;
 }
 
 static void plan_next(struct port_watch *w, unsigned int asked)
@@ -238,14 +252,15 @@ static void report(struct port_watch *w)
 static void ask_now(void *arg)
 {
 	struct port_watch *w = arg;
-	unsigned int kinds;
+	unsigned int asked_for, kinds;
 	int r;
 
 	if (w->is_muted)
 		take_bells(w);
-	kinds = take_due(w);
-	r = ask_at_a_price(w, kinds);
-
+	asked_for = due(w);
+	kinds = asked_for | planned(w);
+	settle_due(w, kinds); /* an answer may lead to another question */
+	r = ask(w, kinds, asked_for != 0);
 	if (r > 0)
 		w->fast_until_ms = loop_now_ms(w->loop) + POLL_FAST_FOR_MS;
 	set_ears(w, true);

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>
@@ -19,6 +18,7 @@
 #include "forwarder/agent/server.h"
 #include "forwarder/agent_token.h"
 #include "forwarder/port_watch.h"
+#include "netstack/base/descriptor_limit.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
@@ -39,17 +39,6 @@ struct agent {
 	struct serial_device *serial;
 	unsigned int n_ways; /* for the host to come; 0: the agent is of no use */
 };
-
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-		log_debug("the limit of open files stays as it is: %s", strerror(errno));
-}
 
 static void on_signal(void *arg, int signum)
 {
@@ -357,7 +346,7 @@ int agent_run(const struct agent_options *options)
 	struct agent agent = { .options = options };
 	int r = check_ready_fd(options->ready_fd);
 
-	raise_descriptor_limit();
+	descriptor_limit_raise();
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (r == 0)
 		r = set_up(&agent);
