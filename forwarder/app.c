@@ -24,6 +24,7 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
+#include "netstack/vsock/vsock.h"
 
 struct app {
 	struct options options; /* the caller's, completed */
@@ -198,6 +199,7 @@ static int start_control(struct app *app)
 {
 	const struct app_control_setup setup = {
 		.stack = app->stack,
+		.vsock = guest_vsock_of(app->vsock),
 		.policy = guest_policy(app->guest),
 		.ways = guest_ways(app->guest),
 		.options = &app->options,
@@ -254,6 +256,7 @@ static void tear_down(struct app *app)
 	app_link_free(app->link);
 	guest_free(app->guest);
 	forwards_free(app->forwards);
+	vsock_counters(guest_vsock_of(app->vsock), log_counter, NULL);
 	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);

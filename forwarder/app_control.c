@@ -21,6 +21,7 @@
 #include "netstack/base/log.h"
 #include "netstack/link.h"
 #include "netstack/stack.h"
+#include "netstack/vsock/vsock.h"
 
 #define GUEST_NAME "default" /* the only one, so far */
 
@@ -155,6 +156,7 @@ static void list_counters(void *arg, struct control_status *s)
 	const struct app_control *c = arg;
 
 	stack_counters(c->setup.stack, add_counter, s);
+	vsock_counters(c->setup.vsock, add_counter, s);
 }
 
 static int expose(void *arg, const struct control_forward *forward, char *error)

@@ -8,11 +8,13 @@ struct loopbacks;
 struct options;
 struct policy;
 struct stack;
+struct vsock;
 struct ways;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
+	struct vsock *vsock; /* NULL: the guest has none */
 	struct policy *policy;
 	struct ways *ways;
 	const struct options *options;

@@ -14,7 +14,7 @@
 /* Iterations of one direction before the others on the loop get their turn. */
 #define MAX_MOVES 32
 #define PEEK_REFS 256
-#define COPY_SIZE (128U * 1024U)
+#define COPY_SIZE (512U * 1024U)
 /* Bytes of a direction before it gets a pipe, which most connections never need. */
 #define SPLICE_AFTER (256UL * 1024UL)
 

@@ -33,6 +33,8 @@ struct vsock_listener {
 	void *arg;
 };
 
+typedef void vsock_counter_fn(void *arg, const char *name, uint64_t value);
+
 struct vsock_ops {
 	/* Connects to a port of the guest, as stack_dial_tcp() does: -ENETDOWN when
 	 * there is no guest; the stream is the caller's at once, and breaks with
@@ -42,6 +44,8 @@ struct vsock_ops {
 	 * bind(2). Until unlisten(), which is harmless when not listening. */
 	int (*listen)(struct vsock *v, struct vsock_listener *listener);
 	void (*unlisten)(struct vsock *v, struct vsock_listener *listener);
+	/* All counters that are not zero, one per call; NULL: it has none. */
+	void (*counters)(const struct vsock *v, vsock_counter_fn *fn, void *arg);
 	/* All streams and listeners were ended before by their owners. */
 	void (*free)(struct vsock *v);
 };
@@ -65,6 +69,12 @@ static inline int vsock_listen(struct vsock *v, struct vsock_listener *listener)
 static inline void vsock_unlisten(struct vsock *v, struct vsock_listener *listener)
 {
 	v->ops->unlisten(v, listener);
+}
+
+static inline void vsock_counters(const struct vsock *v, vsock_counter_fn *fn, void *arg)
+{
+	if (v && v->ops->counters)
+		v->ops->counters(v, fn, arg);
 }
 
 static inline void vsock_free(struct vsock *v)
