@@ -14,6 +14,7 @@
 /* Iterations of one direction before the others on the loop get their turn. */
 #define MAX_MOVES 32
 #define PEEK_REFS 256
+#define RESERVE_REFS 64
 #define COPY_SIZE (512U * 1024U)
 /* Bytes of a direction before it gets a pipe, which most connections never need. */
 #define SPLICE_AFTER (256UL * 1024UL)
@@ -86,9 +87,9 @@ static enum pump move_peeked(struct direction *d)
 /* The sink has memory to be read into. */
 static enum pump move_reserved(struct direction *d)
 {
-	struct iovec iov[8];
+	struct iovec iov[RESERVE_REFS];
 	int n;
-	ssize_t r = d->to->ops->reserve(d->to, iov, 8, &n), got;
+	ssize_t r = d->to->ops->reserve(d->to, iov, RESERVE_REFS, &n), got;
 
 	if (r < 0)
 		return sink_said(d, r);
