@@ -34,8 +34,10 @@ static void finish(struct raw_call *c, int error)
 	struct stream *agent = error ? NULL : c->agent;
 	struct raw_call_owner owner = c->owner;
 
-	if (agent)
+	if (agent) {
+		stream_set_ready(agent, NULL, NULL);
 		c->agent = NULL;
+	}
 	raw_call_free(c);
 	owner.answered(owner.arg, error, agent);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TCP from a port of the host, through the agent, to a server in "the guest": what
  * a connection may expect of a way that it does not see. Every test runs in
- * netfwd's dialect, and in Lima's where that can do it. */
+ * netfwd's dialect, by raw flows, and in Lima's dialect where that can do it. */
 #include "forwarder/tunnel_grpc.h"
 
 #include <errno.h>
@@ -36,12 +36,15 @@ struct fixture {
 	uint16_t guest_port;
 };
 
-static int begin(void **state, bool guest_service_only)
+enum kind { NETFWD, GUEST_SERVICE, RAW };
+
+static int begin(void **state, enum kind kind)
 {
 	struct fixture *t = calloc(1, sizeof(*t));
 
 	assert_int_equal(loop_new(&t->loop), 0);
-	t->pair.server_config.guest_service_only = guest_service_only;
+	t->pair.server_config.guest_service_only = kind == GUEST_SERVICE;
+	t->pair.is_raw = kind == RAW;
 	agent_pair_start(&t->pair, t->loop);
 	t->listener = host_listen("127.0.0.1", &t->guest_port);
 	agent_pair_forward_tcp(&t->pair, t->guest_port, &t->forward);
@@ -51,12 +54,17 @@ static int begin(void **state, bool guest_service_only)
 
 static int setup(void **state)
 {
-	return begin(state, false);
+	return begin(state, NETFWD);
 }
 
 static int setup_guest_service(void **state)
 {
-	return begin(state, true);
+	return begin(state, GUEST_SERVICE);
+}
+
+static int setup_raw(void **state)
+{
+	return begin(state, RAW);
 }
 
 static int teardown(void **state)
@@ -436,22 +444,25 @@ static void unix_socket_of_the_guest_is_dialled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define BOTH(test)                                              \
+#define OWN(test)                                               \
 	cmocka_unit_test_setup_teardown(test, setup, teardown), \
-		{ #test " in GuestService", test, setup_guest_service, teardown, NULL }
-		BOTH(server_may_speak_first),
-		BOTH(reply_comes_after_the_client_has_shut_its_direction),
-		cmocka_unit_test_setup_teardown(
-			upload_goes_on_after_the_server_has_shut_its_direction, setup, teardown),
-		BOTH(idle_connection_that_the_server_closes_is_closed),
-		BOTH(reset_of_the_server_is_a_reset_of_the_client),
-		BOTH(reset_of_the_client_is_a_reset_of_the_server),
-		BOTH(refused_port_of_the_guest_resets_the_client),
-		BOTH(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
-		BOTH(reader_that_stops_holds_up_its_own_connection_only),
-		BOTH(three_thousand_connections_at_once),
-		cmocka_unit_test_setup_teardown(unix_socket_of_the_guest_is_dialled, setup,
-						teardown),
+		{ #test " by raw flows", test, setup_raw, teardown, NULL }
+#define ALL(test)                                                                   \
+	OWN(test),                                                                  \
+	{                                                                           \
+#test " in GuestService", test, setup_guest_service, teardown, NULL \
+	}
+		ALL(server_may_speak_first),
+		ALL(reply_comes_after_the_client_has_shut_its_direction),
+		OWN(upload_goes_on_after_the_server_has_shut_its_direction),
+		ALL(idle_connection_that_the_server_closes_is_closed),
+		ALL(reset_of_the_server_is_a_reset_of_the_client),
+		ALL(reset_of_the_client_is_a_reset_of_the_server),
+		ALL(refused_port_of_the_guest_resets_the_client),
+		ALL(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
+		ALL(reader_that_stops_holds_up_its_own_connection_only),
+		ALL(three_thousand_connections_at_once),
+		OWN(unix_socket_of_the_guest_is_dialled),
 	};
 
 	own_network_enter();
