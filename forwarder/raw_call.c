@@ -36,6 +36,7 @@ static void finish(struct raw_call *c, int error)
 
 	if (agent) {
 		stream_set_ready(agent, NULL, NULL);
+		agent->ops->want(agent, 0);
 		c->agent = NULL;
 	}
 	raw_call_free(c);

@@ -15,7 +15,10 @@
 #define MAX_MOVES 32
 #define PEEK_REFS 256
 #define RESERVE_REFS 64
-#define COPY_SIZE (512U * 1024U)
+#define COPY_SIZE (128U * 1024U)
+/* What a read may take once so much has been copied that system calls count. */
+#define BULK_SIZE (512U * 1024U)
+#define BULK_AFTER (4UL * 1024 * 1024)
 /* Bytes of a direction before it gets a pipe, which most connections never need. */
 #define SPLICE_AFTER (256UL * 1024UL)
 
@@ -123,8 +126,8 @@ static enum pump write_rest(struct direction *d)
 /* Neither has: through memory of ours, shared by all relays of the thread. */
 static enum pump move_copied(struct direction *d)
 {
-	static uint8_t shared[COPY_SIZE];
-	struct iovec iov = { shared, sizeof(shared) };
+	static uint8_t shared[BULK_SIZE];
+	struct iovec iov = { shared, d->bytes < BULK_AFTER ? COPY_SIZE : BULK_SIZE };
 	enum pump status = PUMP_MOVED;
 	ssize_t got, r;
 
