@@ -422,6 +422,18 @@ def print_logs():
             print(f"--- {title}\n{path.read_text(errors='replace')[-4000:]}", file=sys.stderr)
 
 
+class TimedResult(unittest.TextTestResult):
+    """Says how long each took: the suite has a budget."""
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self.stream.writeln(f"ok, {time.monotonic() - self.started:.1f} s")
+
+
 def main():
     """Runs the tests of the calling program in the sandbox."""
     global work
@@ -431,7 +443,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as pid 1 it would be ignored
     work = pathlib.Path("/run/test")  # in the sandbox, which takes it along
     work.mkdir()
-    tests = unittest.main(module="__main__", exit=False, verbosity=2)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=TimedResult)
+    tests = unittest.main(module="__main__", exit=False, testRunner=runner)
     if not tests.result.wasSuccessful():
         print_logs()
     sys.exit(not tests.result.wasSuccessful())
