@@ -48,6 +48,11 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.vhostUser", g->vhost_user, problems);
 	check_socket("guest.vsock", g->vsock, problems);
 	check_socket("guest.vsockUds", g->vsock_uds, problems);
+	check_socket("guest.vsockConnect", g->vsock_connect, problems);
+	if (g->vsock_connect && (g->vsock || g->vsock_cid || g->vsock_uds))
+		problems_error(problems, "guest.vsockConnect",
+			       "is for a vsock that another program has; "
+			       "leave guest.vsock, vsockCid and vsockUds out");
 	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
 		problems_error(problems, "guest.vsockCid", "must be 3 to %u, but is %lld",
 			       UINT32_MAX - 1, (long long)g->vsock_cid);

@@ -79,6 +79,7 @@ static const cyaml_schema_field_t guest_fields[] = {
 	STRING("vsock", struct config_guest, vsock),
 	INT("vsockCid", struct config_guest, vsock_cid),
 	STRING("vsockUds", struct config_guest, vsock_uds),
+	STRING("vsockConnect", struct config_guest, vsock_connect),
 	CYAML_FIELD_END,
 };
 

@@ -3,8 +3,9 @@
 /* The host's end of one guest's vsock: byte streams that need no network, between
  * a port of the host and a port of the guest (virtio 1.1, section 5.10; vsock(7)).
  *
- * Two kinds: device.h, a vhost-user back end of ours, for a guest of an
- * unprivileged VMM, and kernel.h, where the host's kernel has the device. Whoever
+ * Three kinds: device.h, a vhost-user back end of ours, for a guest of an
+ * unprivileged VMM; kernel.h, where the host's kernel has the device; and peer.h, where
+ * another program has it. Whoever
  * dials or listens knows nothing of the kind. All on the loop thread. */
 #include <stdbool.h>
 #include <stdint.h>

@@ -180,7 +180,7 @@ static const struct bad bad_texts[] = {
 	{ "portForwards: {}\n", 1, 15, "portForwards", "must be a list" },
 	{ "portForwards: [3]\n", 1, 16, "portForwards[0]", "must be a mapping" },
 	{ "portForwards:\n- proto: TCP\n", 2, 10, "portForwards[0].proto", "tcp, udp or any" },
-	{ "portForwards:\n- via: none\n", 2, 8, "portForwards[0].via", "netns or auto" },
+	{ "portForwards:\n- via: none\n", 2, 8, "portForwards[0].via", "vsock or auto" },
 	{ "portForwards:\n- guestPortRange: [1, 2, 3]\n", 2, 19, "portForwards[0].guestPortRange",
 	  "has 3" },
 	{ "portForwards:\n- guestPortRange: [1, b]\n", 2, 23, "portForwards[0].guestPortRange[1]",
