@@ -29,6 +29,8 @@ struct call {
 	int fd;
 	struct watch *watch;
 	struct timer *timer;
+	char line[LINE_MAX];
+	size_t line_len;
 	struct stream_late *late;
 };
 
@@ -75,32 +77,22 @@ static void succeed(struct call *c)
  * whoever hangs up, or says something else, has refused. */
 static int read_answer(struct call *c)
 {
-	char line[LINE_MAX];
-	ssize_t n = recv(c->fd, line, sizeof(line), MSG_PEEK);
-	const int any = 1;
+	char bytes[LINE_MAX];
+	ssize_t n = recv(c->fd, bytes, sizeof(c->line) - c->line_len, MSG_PEEK);
 	const char *end;
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? -EAGAIN : -errno;
-	end = n > 0 ? memchr(line, '\n', (size_t)n) : NULL;
-	if (!end)
-		return n > 0 && n < (ssize_t)sizeof(line) ? -EAGAIN : -ECONNREFUSED;
-	if (n < 3 || memcmp(line, "OK ", 3) != 0)
-		return -ECONNREFUSED;
-	if (recv(c->fd, line, (size_t)(end + 1 - line), 0) < 0)
-		return -errno;
-	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &any, sizeof(any));
-	return 0;
-}
-
-/* What is looked at stays readable: not before there is more. */
-static void wait_for_more(struct call *c)
-{
-	char line[LINE_MAX];
-	ssize_t n = recv(c->fd, line, sizeof(line), MSG_PEEK);
-	const int more = n > 0 ? (int)n + 1 : 1;
-
-	(void)setsockopt(c->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));
+	end = n > 0 ? memchr(bytes, '\n', (size_t)n) : NULL;
+	if (end)
+		n = end + 1 - bytes;
+	n = recv(c->fd, c->line + c->line_len, (size_t)n, 0);
+	if (n <= 0)
+		return n == 0 ? -ECONNREFUSED : -errno;
+	c->line_len += (size_t)n;
+	if (end)
+		return strncmp(c->line, "OK ", 3) == 0 ? 0 : -ECONNREFUSED;
+	return c->line_len < sizeof(c->line) ? -EAGAIN : -ECONNREFUSED;
 }
 
 static void on_readable(void *arg, unsigned int events)
@@ -109,12 +101,10 @@ static void on_readable(void *arg, unsigned int events)
 	int r = read_answer(c);
 
 	(void)events;
-	if (r == -EAGAIN)
-		wait_for_more(c);
-	else if (r < 0)
-		fail(c, r);
-	else
+	if (r == 0)
 		succeed(c);
+	else if (r != -EAGAIN)
+		fail(c, r);
 }
 
 static void on_timer(void *arg)
