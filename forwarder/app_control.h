@@ -8,11 +8,13 @@ struct loop;
 struct loopbacks;
 struct options;
 struct stack;
+struct vsock;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
 	struct guest_set *guests;
+	struct vsock *vsock; /* NULL: the guest has none */
 	const struct options *options;
 	struct loopbacks *loopbacks; /* NULL: there are none */
 };

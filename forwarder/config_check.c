@@ -75,6 +75,11 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);
 	check_vsock(g, "guest.", problems);
+	check_socket("guest.vsockConnect", g->vsock_connect, problems);
+	if (g->vsock_connect && (g->vsock || g->vsock_cid || g->vsock_uds))
+		problems_error(problems, "guest.vsockConnect",
+			       "is for a vsock that another program has; "
+			       "leave guest.vsock, vsockCid and vsockUds out");
 	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
 			       "must have at most one of stream, dgram, vhostUser and netns: "
@@ -207,8 +212,7 @@ static void check_agent_command(const struct config_agent *a, struct problems *p
 		problems_error(problems, "agent.command",
 			       "must be set when agent.transport is command");
 	if (a->transport != CONFIG_AGENT_COMMAND && a->n_command > 0)
-		problems_error(problems, "agent.command",
-			       "needs agent.transport to be command");
+		problems_error(problems, "agent.command", "needs agent.transport to be command");
 	if (a->n_command > 0 && a->command[0][0] == '\0')
 		problems_error(problems, "agent.command", "must begin with a program");
 }

@@ -19,6 +19,7 @@ enum option_id {
 	OPT_VSOCK,
 	OPT_VSOCK_CID,
 	OPT_VSOCK_UDS,
+	OPT_VSOCK_CONNECT,
 	OPT_IFNAME,
 	OPT_SHARED,
 	OPT_HOST_INTERFACE,
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
 	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
 	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
+	{ "vsock-connect", required_argument, NULL, OPT_VSOCK_CONNECT },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
@@ -321,6 +323,8 @@ static int take_option(struct parser *p, int option)
 		return parse_cid(p);
 	case OPT_VSOCK_UDS:
 		return parse_socket_path(p, "--vsock-uds", &o->vsock_uds);
+	case OPT_VSOCK_CONNECT:
+		return parse_socket_path(p, "--vsock-connect", &o->vsock_peer);
 	case OPT_CONFIG:
 		o->config_path = optarg;
 		return 0;
@@ -468,6 +472,9 @@ static int check_together(struct parser *p)
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_peer && (o->vsock_path || o->vsock_cid || o->vsock_uds))
+		return bad(p, "--vsock-connect is for a vsock that another program has; "
+			      "leave --vsock, --vsock-cid and --vsock-uds out");
 	if (o->vsock_uds && o->link == OPTIONS_LINK_QEMU && !o->vsock_cid)
 		o->vsock_cid = OPTIONS_CID_DEFAULT; /* QEMU gets the device from us */
 	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
