@@ -207,8 +207,7 @@ static void check_agent_command(const struct config_agent *a, struct problems *p
 		problems_error(problems, "agent.command",
 			       "must be set when agent.transport is command");
 	if (a->transport != CONFIG_AGENT_COMMAND && a->n_command > 0)
-		problems_error(problems, "agent.command",
-			       "needs agent.transport to be command");
+		problems_error(problems, "agent.command", "needs agent.transport to be command");
 	if (a->n_command > 0 && a->command[0][0] == '\0')
 		problems_error(problems, "agent.command", "must begin with a program");
 }

@@ -35,7 +35,7 @@ struct acceptor_owner {
 
 struct acceptor_tcp {
 	struct endpoint local;
-	struct ipaddr from; /* any: the default gateway */
+	struct ipaddr from;		 /* any: the default gateway */
 	const struct agent_token *token; /* is copied */
 };
 
