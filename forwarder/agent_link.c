@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "forwarder/agent_client.h"
+#include "forwarder/shell_watch.h"
 #include "forwarder/tunnel_vsock.h"
 #include "netstack/base/log.h"
 
@@ -17,8 +18,9 @@ struct agent_link {
 	struct agent_client *client;
 	struct tunnel_vsock *raw; /* NULL: the guest has no vsock */
 	uint64_t raw_dropped;
-	port_watch_fn *listeners;
-	void *arg;
+	struct shell_watch *shell; /* in place of an agent that cannot be brought; or NULL */
+	struct loop *loop;
+	struct agent_link_setup setup;
 };
 
 static int on_connect(void *arg, struct stream **out)
@@ -32,8 +34,28 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 {
 	struct agent_link *link = arg;
 
-	if (link->listeners)
-		link->listeners(link->arg, all, n);
+	shell_watch_free(link->shell);
+	link->shell = NULL;
+	if (link->setup.listeners)
+		link->setup.listeners(link->setup.arg, all, n);
+}
+
+static void on_unusable(void *arg)
+{
+	struct agent_link *link = arg;
+	const struct shell_watch_setup setup = {
+		.run = link->setup.transport.run,
+		.run_arg = link->setup.transport.run_arg,
+		.changed = link->setup.listeners,
+		.arg = link->setup.arg,
+	};
+
+	if (link->shell || !link->setup.listeners)
+		return;
+	if (shell_watch_new(link->loop, &setup, &link->shell) < 0)
+		log_limited(LOG_LEVEL_ERROR, "no memory to follow the guest's ports");
+	else
+		log_info("the guest's TCP ports are asked of its shell, every second");
 }
 
 static void on_raw(void *arg, enum tunnel_state state, uint32_t port, const char *error)
@@ -74,9 +96,11 @@ int agent_link_new(struct loop *loop, const struct agent_link_setup *setup, stru
 		log_error("no memory for the agent");
 		return -ENOMEM;
 	}
-	link->listeners = setup->listeners;
-	link->arg = setup->arg;
-	r = agent_transport_new(loop, &setup->transport, &link->transport);
+	link->loop = loop;
+	link->setup = *setup;
+	link->setup.transport.unusable = on_unusable;
+	link->setup.transport.unusable_arg = link;
+	r = agent_transport_new(loop, &link->setup.transport, &link->transport);
 	if (r == 0) {
 		r = open_raw(link, loop, setup->transport.vsock);
 		if (r == 0)
@@ -111,6 +135,7 @@ void agent_link_free(struct agent_link *link)
 		return;
 	if (link->client)
 		log_counters(link);
+	shell_watch_free(link->shell);
 	agent_client_free(link->client);
 	tunnel_vsock_free(link->raw);
 	agent_transport_free(link->transport);

@@ -278,6 +278,36 @@ static int parse_netns(struct parser *p)
 	return 0;
 }
 
+/* An option of a network of many guests. */
+static int take_shared_option(struct parser *p, int option)
+{
+	struct options *o = p->o;
+
+	switch (option) {
+	case OPT_SHARED:
+		o->is_shared = true;
+		return 0;
+	case OPT_HOST_INTERFACE:
+		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
+	case OPT_HOST_INTERFACE_FD:
+		return parse_host_fd(p);
+	case OPT_UPLINK:
+		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
+	case OPT_ISOLATE:
+		p->shared_only = "--isolate";
+		o->shared.isolate = true;
+		return 0;
+	case OPT_LOOPBACK:
+		return parse_loopback(p);
+	case OPT_LEASES:
+		p->shared_only = "--leases";
+		o->shared.leases = optarg;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 /* One option, its argument in optarg. */
 static int take_option(struct parser *p, int option)
 {
@@ -298,25 +328,6 @@ static int take_option(struct parser *p, int option)
 		return parse_ifname(p);
 	case OPT_NIC:
 		return parse_nic(p);
-	case OPT_SHARED:
-		o->is_shared = true;
-		return 0;
-	case OPT_HOST_INTERFACE:
-		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
-	case OPT_HOST_INTERFACE_FD:
-		return parse_host_fd(p);
-	case OPT_UPLINK:
-		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
-	case OPT_ISOLATE:
-		p->shared_only = "--isolate";
-		o->shared.isolate = true;
-		return 0;
-	case OPT_LOOPBACK:
-		return parse_loopback(p);
-	case OPT_LEASES:
-		p->shared_only = "--leases";
-		o->shared.leases = optarg;
-		return 0;
 	case OPT_VSOCK:
 		return parse_socket_path(p, "--vsock", &o->vsock_path);
 	case OPT_VSOCK_CID:
@@ -357,7 +368,7 @@ static int take_option(struct parser *p, int option)
 		o->action = OPTIONS_VERSION;
 		return 0;
 	default:
-		return -EINVAL;
+		return take_shared_option(p, option);
 	}
 }
 
