@@ -71,6 +71,9 @@ struct http2_owner {
 	/* The connection is of no use any more, and its calls are closed. It may
 	 * be freed in there. -EPIPE: the peer has closed it; -EPROTO; ... */
 	void (*closed)(void *arg, int error);
+	/* Clients: the server takes no new calls, and closes the connection after those
+	 * that it has. NULL: then they are given up, too. */
+	void (*leaving)(void *arg);
 };
 
 /* Takes the transport, in any state of connecting; on error it is reset. 0 or
