@@ -83,7 +83,7 @@ static int connect_unix(struct agent_transport *t, struct stream **out)
 static struct endpoint tcp_endpoint(const struct agent_transport *t)
 {
 	const struct config_agent *c = t->setup.config;
-	struct endpoint to = { t->setup.guest, (uint16_t)port_of(c) };
+	struct endpoint to = { *t->setup.guest, (uint16_t)port_of(c) };
 
 	if (c->host)
 		(void)ipaddr_parse(c->host, &to.addr); /* config_check.c has seen to it */
@@ -167,8 +167,10 @@ static void set_name(struct agent_transport *t)
 
 	if (c->transport == CONFIG_AGENT_VSOCK)
 		(void)snprintf(t->name, sizeof(t->name), "vsock port %u", port_of(c));
-	else if (c->transport == CONFIG_AGENT_TCP)
+	else if (c->transport == CONFIG_AGENT_TCP && c->host)
 		(void)snprintf(t->name, sizeof(t->name), "tcp %s", endpoint_format(&to, text));
+	else if (c->transport == CONFIG_AGENT_TCP)
+		(void)snprintf(t->name, sizeof(t->name), "tcp port %u", port_of(c));
 	else if (c->transport == CONFIG_AGENT_SSH)
 		(void)snprintf(t->name, sizeof(t->name), "ssh, which brings it");
 	else if (c->transport == CONFIG_AGENT_COMMAND)

@@ -138,6 +138,10 @@ static bool guests_differ(const struct config_shared *a, const struct config_sha
 	if (a->n_guests != b->n_guests)
 		return true;
 	for (unsigned int i = 0; i < a->n_guests; i++) {
+		for (size_t k = 0; k < N_KEYS(keys); k++) {
+			if (key_differs(&keys[k], &a->guests[i].own, &b->guests[i].own))
+				return true;
+		}
 		if (text_differs(a->guests[i].name, b->guests[i].name) ||
 		    text_differs(a->guests[i].mac, b->guests[i].mac) ||
 		    text_differs(a->guests[i].address, b->guests[i].address))

@@ -83,6 +83,17 @@ static enum pump move_peeked(struct direction *d)
 	return PUMP_MOVED;
 }
 
+/* A sink that takes no more is at fault only when there is something for it: what it
+ * said itself may still be on its way. */
+static enum pump sink_is_closed(struct direction *d)
+{
+	uint8_t byte;
+	const struct iovec iov = { &byte, 1 };
+	ssize_t got = d->from->ops->read(d->from, &iov, 1);
+
+	return got > 0 ? sink_said(d, -EPIPE) : source_said(d, got);
+}
+
 /* The sink has memory to be read into. */
 static enum pump move_reserved(struct direction *d)
 {
@@ -90,6 +101,8 @@ static enum pump move_reserved(struct direction *d)
 	int n;
 	ssize_t r = d->to->ops->reserve(d->to, iov, 8, &n), got;
 
+	if (r == -EPIPE)
+		return sink_is_closed(d);
 	if (r < 0)
 		return sink_said(d, r);
 	got = d->from->ops->read(d->from, iov, n);

@@ -28,8 +28,9 @@ struct stream_ops {
 	 * other -errno: broken, and every later call says the same. */
 	ssize_t (*read)(struct stream *s, const struct iovec *iov, int n);
 	/* > 0 bytes taken; -EAGAIN full, or not connected yet; other -errno:
-	 * broken. With n 0 it takes nothing and says whether the stream is
-	 * connected: 0, -EAGAIN, or why it cannot be. */
+	 * broken, but -EPIPE with error still 0 says only that the peer takes no
+	 * more: what it sent can be read. With n 0 it takes nothing and says
+	 * whether the stream is connected: 0, -EAGAIN, or why it cannot be. */
 	ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
 
 	/* Readable bytes in place: fills up to n entries, returns their count

@@ -11,6 +11,7 @@
 
 enum option_id {
 	OPT_VSOCK = 256, /* above every short option */
+	OPT_VSOCK_SSH,
 	OPT_UNIX,
 	OPT_TCP,
 	OPT_TOKEN_FILE,
@@ -24,6 +25,7 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "vsock", optional_argument, NULL, OPT_VSOCK },
+	{ "vsock-ssh", no_argument, NULL, OPT_VSOCK_SSH },
 	{ "unix", required_argument, NULL, OPT_UNIX },
 	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
@@ -54,6 +56,7 @@ static const char help_text[] =
 	"  --stdio            standard input and output; the agent ends with them\n"
 	"\n"
 	"Other:\n"
+	"  --vsock-ssh        let the host to this machine's SSH server by AF_VSOCK, port 22\n"
 	"  -v, --verbose      say more: -v state, -vv what listens, and connections\n"
 	"  --ready-fd N       write 1 to descriptor N once all is set up, and close it\n"
 	"  --help, --version\n"
@@ -166,6 +169,9 @@ static int take_option(struct parser *p, int option)
 	switch (option) {
 	case OPT_VSOCK:
 		return parse_vsock(p);
+	case OPT_VSOCK_SSH:
+		p->o->offers_ssh = true;
+		return 0;
 	case OPT_UNIX:
 		return parse_unix(p);
 	case OPT_TCP:

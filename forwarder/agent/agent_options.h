@@ -23,6 +23,7 @@ struct agent_options {
 	struct endpoint tcp; /* port 0: not asked for */
 	struct ipaddr from;  /* where the host dials from; any: the default gateway */
 	bool with_stdio;
+	bool offers_ssh; /* at port 22 of AF_VSOCK */
 	unsigned int verbosity;
 	int ready_fd; /* -1: nobody waits */
 };

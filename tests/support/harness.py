@@ -330,14 +330,16 @@ class QemuGuest(Machine):
 
 
 class WrappedGuest(Machine):
-    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd."""
+    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd; `boot` is for
+    the kernel's command line."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, boot=""):
         self.arguments = arguments
+        self.boot = boot
         self.start()
 
     def launch(self, fd):
-        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(),
+        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(self.boot),
                                    "-serial", f"file:{new_log('guest console')}",
                                    "-device", "virtio-serial-pci,id=c",
                                    "-chardev", f"socket,id=control,fd={fd}",
@@ -422,6 +424,18 @@ def print_logs():
             print(f"--- {title}\n{path.read_text(errors='replace')[-4000:]}", file=sys.stderr)
 
 
+class TimedResult(unittest.TextTestResult):
+    """Says how long each took: the suite has a budget."""
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def addSuccess(self, test):
+        unittest.TestResult.addSuccess(self, test)
+        self.stream.writeln(f"ok, {time.monotonic() - self.started:.1f} s")
+
+
 def main():
     """Runs the tests of the calling program in the sandbox."""
     global work
@@ -431,7 +445,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as pid 1 it would be ignored
     work = pathlib.Path("/run/test")  # in the sandbox, which takes it along
     work.mkdir()
-    tests = unittest.main(module="__main__", exit=False, verbosity=2)
+    runner = unittest.TextTestRunner(verbosity=2, resultclass=TimedResult)
+    tests = unittest.main(module="__main__", exit=False, testRunner=runner)
     if not tests.result.wasSuccessful():
         print_logs()
     sys.exit(not tests.result.wasSuccessful())

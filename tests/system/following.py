@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import ctypes
+import secrets
 import socket
 import time
 
@@ -83,20 +84,21 @@ class Pair:
 
     def __init__(self, listener, port, host="127.0.0.1"):
         self.client = connect(port, host)
-        self.client.sendall(b"hello")
+        hello = secrets.token_bytes(8)
+        self.client.sendall(hello)
         try:
-            self.guest = self.accept(listener)
+            self.guest = self.accept(listener, hello)
         except OSError:
             self.client.close()
             raise
 
     @staticmethod
-    def accept(listener):
-        while True:  # what fate() left in the backlog comes first
+    def accept(listener, hello):
+        while True:  # what fate() and clients that gave up left in the backlog comes first
             guest, _ = listener.accept()
             guest.settimeout(PATIENCE)
             with contextlib.suppress(ConnectionError):
-                if guest.recv(5) == b"hello":
+                if guest.recv(len(hello), socket.MSG_WAITALL) == hello:
                     return guest
             guest.close()
 
