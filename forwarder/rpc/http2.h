@@ -23,7 +23,7 @@ struct loop;
 struct stream;
 
 #define HTTP2_WINDOW_FIRST (64UL * 1024)
-#define HTTP2_WINDOW_LAST (8UL * 1024 * 1024)
+#define HTTP2_WINDOW_LAST (2UL * 1024 * 1024)
 #define HTTP2_WINDOWS_MAX (128UL * 1024 * 1024) /* what all have grown by */
 #define HTTP2_FRAME_MAX (256UL * 1024)
 #define HTTP2_SEND_REFS 60 /* as many pieces of memory make up one frame */
