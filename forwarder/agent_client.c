@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "forwarder/agent_drain.h"
 #include "forwarder/agent_listeners.h"
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/http2.h"
@@ -37,6 +38,7 @@ struct agent_client {
 	struct agent_client_config config;
 	struct tunnel_grpc *tunnel;
 	struct agent_listeners *listeners;
+	struct agent_drain *drain; /* connections before http2 */
 	struct port_range ephemeral;
 	struct agent_client_counters counters;
 
@@ -308,7 +310,35 @@ static void on_request(void *arg, struct http2_stream *s, const char *path)
 	(void)path;
 }
 
-static const struct http2_owner http2_owner = { on_request, on_http2_closed };
+static void forget_calls(struct agent_client *c)
+{
+	call_free(c->hello);
+	call_free(c->events);
+	call_free(c->info);
+	c->hello = c->events = c->info = NULL;
+	timer_stop(c->resub);
+}
+
+/* An agent that is restarted in an orderly way, or a server that closes connections
+ * of a certain age. */
+static void on_leaving(void *arg)
+{
+	struct agent_client *c = arg;
+
+	if (!c->is_up || agent_drain_take(c->drain, c->http2) < 0) {
+		http2_fail(c->http2, -EPIPE);
+		return;
+	}
+	log_info("agent: it closes this connection when it is not used any more");
+	forget_calls(c);
+	c->http2 = NULL;
+	c->is_up = false;
+	(void)snprintf(c->error, sizeof(c->error), "the agent has left the connection");
+	set_down(c, true);
+	timer_start(c->again, 0);
+}
+
+static const struct http2_owner http2_owner = { on_request, on_http2_closed, on_leaving };
 
 static void lose(struct agent_client *c, int error, const char *what)
 {
@@ -490,6 +520,8 @@ static int create_parts(struct agent_client *c)
 	if (r == 0)
 		r = agent_listeners_new(&c->listeners);
 	if (r == 0)
+		r = agent_drain_new(&c->drain);
+	if (r == 0)
 		r = timer_new(c->loop, on_again, c, &c->again);
 	if (r == 0)
 		r = timer_new(c->loop, on_grace, c, &c->grace);
@@ -532,6 +564,7 @@ void agent_client_free(struct agent_client *c)
 	if (!c)
 		return;
 	http2_free(c->http2);
+	agent_drain_free(c->drain);
 	timer_free(c->again);
 	timer_free(c->grace);
 	timer_free(c->resub);

@@ -144,7 +144,7 @@ static void on_closed(void *arg, int error)
 	disconnect(c);
 }
 
-static const struct http2_owner http2_owner = { on_request, on_closed };
+static const struct http2_owner http2_owner = { .request = on_request, .closed = on_closed };
 
 void agent_server_accept(struct agent_server *server, struct stream *host)
 {
