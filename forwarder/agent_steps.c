@@ -4,7 +4,7 @@
 #include "forwarder/agent_transport.h"
 #include "forwarder/qemu_args.h"
 
-#define TEXT_SIZE 512
+#define TEXT_SIZE AGENT_STEPS_OPTIONS_SIZE
 #define IN_GUEST "/usr/local/bin/netfwd-agent"
 #define TOKEN_IN_GUEST "/etc/netfwd-token"
 
@@ -21,19 +21,26 @@ static unsigned int port_of(const struct config_agent *agent)
 	return agent->port ? (unsigned int)agent->port : AGENT_DEFAULT_PORT;
 }
 
-static void make_options(const struct config_agent *agent, char out[static TEXT_SIZE])
+static const char *ssh_option(const struct agent_steps *s)
 {
+	return s->ssh->over_vsock == RULE_SWITCH_ON ? " --vsock-ssh" : "";
+}
+
+void agent_steps_options(const struct agent_steps *steps, char out[static TEXT_SIZE])
+{
+	const struct config_agent *agent = steps->agent;
+	const char *ssh = ssh_option(steps);
 	char path[TEXT_SIZE];
 
 	if (agent->transport == CONFIG_AGENT_VSOCK)
-		(void)snprintf(out, TEXT_SIZE, "--vsock=%u", port_of(agent));
+		(void)snprintf(out, TEXT_SIZE, "--vsock=%u%s", port_of(agent), ssh);
 	else if (agent->transport == CONFIG_AGENT_TCP)
-		(void)snprintf(out, TEXT_SIZE, "--tcp 0.0.0.0:%u --token-file " TOKEN_IN_GUEST,
-			       port_of(agent));
+		(void)snprintf(out, TEXT_SIZE, "--tcp 0.0.0.0:%u --token-file " TOKEN_IN_GUEST "%s",
+			       port_of(agent), ssh);
 	else if (agent->transport == CONFIG_AGENT_UNIX)
-		(void)snprintf(out, TEXT_SIZE, "--unix %s", quoted(agent->path, path));
+		(void)snprintf(out, TEXT_SIZE, "--unix %s%s", quoted(agent->path, path), ssh);
 	else
-		(void)snprintf(out, TEXT_SIZE, "--serial " QEMU_AGENT_PORT);
+		(void)snprintf(out, TEXT_SIZE, "--serial " QEMU_AGENT_PORT "%s", ssh);
 }
 
 static int print_copy(const struct agent_steps *s, const char *file, const char *to_path, FILE *to)
@@ -112,7 +119,7 @@ int agent_steps_print(const struct agent_steps *s, FILE *to)
 	char options[TEXT_SIZE];
 	int r;
 
-	make_options(s->agent, options);
+	agent_steps_options(s, options);
 	if (s->agent->transport == CONFIG_AGENT_UNIX) {
 		r = print_namespace(s, options, to);
 		return r < 0 ? r : print_host(s, 2, to);

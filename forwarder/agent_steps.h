@@ -12,5 +12,9 @@ struct agent_steps {
 	const struct config_ssh *ssh;
 };
 
+#define AGENT_STEPS_OPTIONS_SIZE 512
+/* What the agent in the guest is started with. */
+void agent_steps_options(const struct agent_steps *steps,
+			 char out[static AGENT_STEPS_OPTIONS_SIZE]);
 /* Negative on error, as fprintf(3). */
 int agent_steps_print(const struct agent_steps *steps, FILE *to);

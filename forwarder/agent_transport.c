@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "forwarder/agent_command.h"
 #include "forwarder/agent_token.h"
 #include "forwarder/agent_upload.h"
 #include "forwarder/config.h"
@@ -18,6 +19,7 @@
 #include "forwarder/token_stream.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
+#include "netstack/dial.h"
 #include "netstack/stack.h"
 #include "netstack/stream.h"
 #include "netstack/stream_fd.h"
@@ -32,7 +34,8 @@ struct agent_transport {
 	struct agent_token token; /* of TCP; "" if there is none */
 	struct serial_port *serial;
 	bool is_serial_broken;
-	struct agent_upload *upload; /* of ssh */
+	struct agent_upload *upload;   /* of ssh */
+	struct agent_command *command; /* of command */
 	char name[NAME_SIZE];
 };
 
@@ -76,11 +79,23 @@ static int connect_unix(struct agent_transport *t, struct stream **out)
 	return fd < 0 ? fd : stream_fd_new(t->loop, fd, false, out);
 }
 
+/* Where the agent listens: an address of the host's network, or the guest's NIC. */
+static struct endpoint tcp_endpoint(const struct agent_transport *t)
+{
+	const struct config_agent *c = t->setup.config;
+	struct endpoint to = { *t->setup.guest, (uint16_t)port_of(c) };
+
+	if (c->host)
+		(void)ipaddr_parse(c->host, &to.addr); /* config_check.c has seen to it */
+	return to;
+}
+
 static int connect_tcp(struct agent_transport *t, struct stream **out)
 {
-	const struct endpoint guest = { t->setup.guest, (uint16_t)port_of(t->setup.config) };
+	const struct endpoint to = tcp_endpoint(t);
 	struct stream *stream;
-	int r = stack_dial_tcp(t->setup.stack, &guest, &stream);
+	int r = t->setup.config->host ? dial_tcp(t->loop, &to, &stream) :
+					stack_dial_tcp(t->setup.stack, &to, &stream);
 
 	return r < 0 ? r : token_stream_new(stream, &t->token, out);
 }
@@ -135,6 +150,8 @@ int agent_transport_connect(struct agent_transport *t, struct stream **out)
 		return connect_tcp(t, out);
 	case CONFIG_AGENT_SSH:
 		return agent_upload_connect(t->upload, out);
+	case CONFIG_AGENT_COMMAND:
+		return agent_command_connect(t->command, out);
 	case CONFIG_AGENT_DEFAULT:
 	case CONFIG_AGENT_NONE:
 		break;
@@ -145,15 +162,19 @@ int agent_transport_connect(struct agent_transport *t, struct stream **out)
 static void set_name(struct agent_transport *t)
 {
 	const struct config_agent *c = t->setup.config;
-	char guest[ADDR_TEXT_SIZE];
+	const struct endpoint to = tcp_endpoint(t);
+	char text[ADDR_TEXT_SIZE];
 
 	if (c->transport == CONFIG_AGENT_VSOCK)
 		(void)snprintf(t->name, sizeof(t->name), "vsock port %u", port_of(c));
+	else if (c->transport == CONFIG_AGENT_TCP && c->host)
+		(void)snprintf(t->name, sizeof(t->name), "tcp %s", endpoint_format(&to, text));
 	else if (c->transport == CONFIG_AGENT_TCP)
-		(void)snprintf(t->name, sizeof(t->name), "tcp %s:%u",
-			       ipaddr_format(&t->setup.guest, guest), port_of(c));
+		(void)snprintf(t->name, sizeof(t->name), "tcp port %u", port_of(c));
 	else if (c->transport == CONFIG_AGENT_SSH)
 		(void)snprintf(t->name, sizeof(t->name), "ssh, which brings it");
+	else if (c->transport == CONFIG_AGENT_COMMAND)
+		(void)snprintf(t->name, sizeof(t->name), "command %s", c->command[0]);
 	else
 		(void)snprintf(t->name, sizeof(t->name), "%s %s",
 			       c->transport == CONFIG_AGENT_SERIAL ? "serial" : "unix",
@@ -180,6 +201,16 @@ static int prepare_upload(struct agent_transport *t)
 	return agent_upload_new(t->loop, &setup, &t->upload);
 }
 
+static int prepare_command(struct agent_transport *t)
+{
+	const struct config_agent *c = t->setup.config;
+	int r = agent_command_new(t->loop, c->command, c->n_command, &t->command);
+
+	if (r < 0)
+		log_error("no memory for agent.command");
+	return r;
+}
+
 int agent_transport_new(struct loop *loop, const struct agent_transport_setup *setup,
 			struct agent_transport **out)
 {
@@ -202,6 +233,8 @@ int agent_transport_new(struct loop *loop, const struct agent_transport_setup *s
 		r = read_token(t);
 	if (r == 0 && setup->config->transport == CONFIG_AGENT_SSH)
 		r = prepare_upload(t);
+	if (r == 0 && setup->config->transport == CONFIG_AGENT_COMMAND)
+		r = prepare_command(t);
 	if (r < 0) {
 		agent_transport_free(t);
 		return r;
@@ -216,6 +249,7 @@ void agent_transport_free(struct agent_transport *t)
 		return;
 	serial_port_free(t->serial);
 	agent_upload_free(t->upload);
+	agent_command_free(t->command);
 	free(t);
 }
 

@@ -14,12 +14,12 @@ struct vsock;
 
 #define AGENT_DEFAULT_PORT 2222 /* of AF_VSOCK and TCP */
 
-struct agent_transport_setup {
-	const struct config_agent *config; /* outlives the transport */
-	struct vsock *vsock;		   /* the guest's, for that transport */
+struct agent_transport_setup { /* what it points to outlives the transport */
+	const struct config_agent *config;
+	struct vsock *vsock; /* the guest's, for that transport */
 	/* For TCP: by which way, and where the guest is. */
 	struct stack *stack;
-	struct ipaddr guest;
+	const struct ipaddr *guest; /* as it is at each connection; any: not known yet */
 	/* For ssh: has a command run in the guest, as ssh_tunnel_run(). */
 	int (*run)(void *arg, const char *command, struct stream **out);
 	void *run_arg;

@@ -3,21 +3,19 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "forwarder/agent_program.h"
+#include "forwarder/shell_job.h"
 #include "netstack/base/list.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream_late.h"
 
-#define PROGRAM_NAME "netfwd-agent"
-#define PROGRAM_MAX (64L * 1024 * 1024)
+#define MACHINE_SIZE 40
 
 /* What runs in the guest. Its login shell may be any, so sh is asked for. The agent
  * begins to speak by itself, and we say nothing before it does: head may read ahead. */
@@ -28,7 +26,6 @@
 struct agent_upload {
 	struct loop *loop;
 	struct agent_upload_setup setup;
-	char program[PATH_MAX];
 	struct list jobs; /* job.node */
 	uint64_t not_before_ms;
 };
@@ -38,7 +35,9 @@ struct job {
 	struct list node; /* agent_upload.jobs */
 	struct agent_upload *owner;
 	struct stream_late *late;
-	struct stream *guest;
+	struct shell_job *ask; /* what kind of machine it is; NULL: known */
+	char machine[MACHINE_SIZE];
+	struct stream *guest; /* NULL: not yet */
 	struct timer *timer;
 	uint8_t *bytes; /* of the program */
 	size_t len, sent;
@@ -46,32 +45,35 @@ struct job {
 
 static void job_free(struct job *job)
 {
+	shell_job_cancel(job->ask);
+	if (job->guest) {
+		stream_set_ready(job->guest, NULL, NULL);
+		job->guest->ops->reset(job->guest);
+	}
 	list_unlink(&job->node);
 	timer_free(job->timer);
 	free(job->bytes);
 	free(job);
 }
 
-static void leave(struct job *job)
+/* What is logged was said by the caller. */
+static void give_up(struct job *job, int error)
 {
-	stream_set_ready(job->guest, NULL, NULL);
-	job->guest->ops->reset(job->guest);
-	job->guest = NULL;
+	struct stream_late *late = job->late;
+
+	job->owner->not_before_ms = loop_now_ms(job->owner->loop) + AGENT_UPLOAD_PAUSE_MS;
+	job_free(job);
+	stream_late_fail(late, error);
 }
 
 static void fail(struct job *job, int error, const char *why)
 {
-	struct stream_late *late = job->late;
-
 	log_limited(LOG_LEVEL_WARN,
-		    "%s does not run in the guest: %s; it needs Linux on a processor as this "
-		    "one, sh, mktemp and head, and a directory for temporary files that programs "
-		    "may be run from, or see netfwd agent install",
-		    PROGRAM_NAME, why);
-	job->owner->not_before_ms = loop_now_ms(job->owner->loop) + AGENT_UPLOAD_PAUSE_MS;
-	leave(job);
-	job_free(job);
-	stream_late_fail(late, error);
+		    "netfwd-agent does not run in the guest: %s; it needs Linux, sh, mktemp and "
+		    "head, and a directory for temporary files that programs may be run from, or "
+		    "see netfwd agent install",
+		    why);
+	give_up(job, error);
 }
 
 static void on_timer(void *arg)
@@ -84,7 +86,6 @@ static void on_dropped(void *arg)
 {
 	struct job *job = arg;
 
-	leave(job);
 	job_free(job);
 }
 
@@ -93,6 +94,7 @@ static void become(struct job *job)
 	struct stream_late *late = job->late;
 	struct stream *guest = job->guest;
 
+	job->guest = NULL;
 	job_free(job);
 	stream_late_become(late, guest);
 }
@@ -132,73 +134,72 @@ static void on_ready(void *arg)
 		fail(job, (int)r, strerror((int)-r));
 }
 
-/* --- the program --------------------------------------------------------- */
+/* ---- which program ---- */
 
-static int read_all(int fd, struct job *job)
+static int bring(struct job *job)
 {
-	struct stat st;
+	char command[256];
+	int r;
 
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_size > PROGRAM_MAX)
-		return -ENOEXEC;
-	job->bytes = malloc((size_t)st.st_size);
-	if (!job->bytes)
-		return -ENOMEM;
-	while (job->len < (size_t)st.st_size) {
-		ssize_t r = read(fd, job->bytes + job->len, (size_t)st.st_size - job->len);
+	(void)snprintf(command, sizeof(command), COMMAND, job->len);
+	r = job->owner->setup.run(job->owner->setup.arg, command, &job->guest);
+	if (r < 0)
+		return r;
+	stream_set_ready(job->guest, on_ready, job);
+	job->guest->ops->want(job->guest, STREAM_READ | STREAM_WRITE);
+	return 0;
+}
 
-		if (r <= 0)
-			return r < 0 ? -errno : -ENOEXEC;
-		job->len += (size_t)r;
+static void on_machine(void *arg, const char *line)
+{
+	struct job *job = arg;
+
+	(void)snprintf(job->machine, sizeof(job->machine), "%.*s", MACHINE_SIZE - 1, line);
+}
+
+static void on_asked(void *arg, int error)
+{
+	struct job *job = arg;
+	char path[PATH_MAX];
+
+	job->ask = NULL;
+	if (error == 0 && !*job->machine)
+		error = -ENOEXEC;
+	if (error < 0) {
+		fail(job, error, error == -ENOEXEC ? "there is no uname" : strerror(-error));
+		return;
 	}
-	return 0;
+	error = agent_program_find(job->machine, path);
+	if (error == 0)
+		error = agent_program_read(path, &job->bytes, &job->len);
+	if (error < 0) {
+		log_limited(LOG_LEVEL_WARN,
+			    "there is no agent for the guest, whose kind of machine "
+			    "is %s: %s: %s",
+			    job->machine, path, strerror(-error));
+		give_up(job, error);
+		return;
+	}
+	error = bring(job);
+	if (error < 0)
+		fail(job, error, strerror(-error));
 }
-
-static int read_program(const struct agent_upload *u, struct job *job)
-{
-	int fd = open(u->program, O_RDONLY | O_CLOEXEC), r;
-
-	if (fd < 0)
-		return -errno;
-	r = read_all(fd, job);
-	close(fd);
-	return r;
-}
-
-static int find_program(struct agent_upload *u)
-{
-	ssize_t len;
-	char *slash;
-
-	len = readlink("/proc/self/exe", u->program, sizeof(u->program) - sizeof(PROGRAM_NAME));
-	if (len < 0)
-		return -errno;
-	u->program[len] = '\0';
-	slash = strrchr(u->program, '/');
-	memcpy(slash ? slash + 1 : u->program, PROGRAM_NAME, sizeof(PROGRAM_NAME));
-	return 0;
-}
-
-/* ------------------------------------------------------------------------- */
 
 static int start(struct agent_upload *u, struct job *job)
 {
-	char command[256];
-	int r = read_program(u, job);
+	const struct shell_job_setup ask = {
+		.run = u->setup.run,
+		.run_arg = u->setup.arg,
+		.command = "exec uname -m",
+		.line = on_machine,
+		.done = on_asked,
+		.arg = job,
+	};
+	int r = timer_new(u->loop, on_timer, job, &job->timer);
 
 	if (r == 0)
-		r = timer_new(u->loop, on_timer, job, &job->timer);
-	if (r < 0)
-		return r;
-	(void)snprintf(command, sizeof(command), COMMAND, job->len);
-	r = u->setup.run(u->setup.arg, command, &job->guest);
-	if (r < 0)
-		return r;
-	r = stream_late_new(on_dropped, job, &job->late);
-	if (r < 0)
-		leave(job);
-	return r;
+		r = shell_job_start(&ask, &job->ask);
+	return r < 0 ? r : stream_late_new(on_dropped, job, &job->late);
 }
 
 int agent_upload_connect(struct agent_upload *u, struct stream **out)
@@ -220,8 +221,6 @@ int agent_upload_connect(struct agent_upload *u, struct stream **out)
 	}
 	list_append(&u->jobs, &job->node);
 	timer_start(job->timer, AGENT_UPLOAD_LIMIT_MS);
-	stream_set_ready(job->guest, on_ready, job);
-	job->guest->ops->want(job->guest, STREAM_READ | STREAM_WRITE);
 	*out = stream_late_stream(job->late);
 	return 0;
 }
@@ -230,22 +229,12 @@ int agent_upload_new(struct loop *loop, const struct agent_upload_setup *setup,
 		     struct agent_upload **out)
 {
 	struct agent_upload *u = calloc(1, sizeof(*u));
-	int r;
 
 	if (!u)
 		return -ENOMEM;
 	u->loop = loop;
 	u->setup = *setup;
 	list_init(&u->jobs);
-	r = find_program(u);
-	if (r == 0 && access(u->program, R_OK) < 0)
-		r = -errno;
-	if (r < 0) {
-		log_error("the agent for the guest, %s, cannot be read: %s", u->program,
-			  strerror(-r));
-		free(u);
-		return r;
-	}
 	*out = u;
 	return 0;
 }

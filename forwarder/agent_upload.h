@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* netfwd-agent in a guest that has none, by a shell there: the one beside this program
- * is sent over, started, and serves on the shell's standard input and output. Nothing of it is left in the
- * guest: its file is gone before it runs, and it ends with the connection.
+/* netfwd-agent in a guest that has none, by a shell there: the one for its
+ * processor (agent_program.h) is sent over, started, and serves on the shell's standard
+ * input and output. Nothing of it is left in the guest: its file is gone before it runs,
+ * and it ends with the connection.
  *
  * Each connection brings it anew: a megabyte and a half. All on the loop thread. */
 #include "netstack/stream.h"
@@ -19,7 +20,7 @@ struct agent_upload_setup {
 	void *arg;
 };
 
-/* 0; -ENOMEM; or -errno, logged, when the program cannot be read. */
+/* 0 or -ENOMEM. */
 int agent_upload_new(struct loop *loop, const struct agent_upload_setup *setup,
 		     struct agent_upload **out);
 /* After its streams. Accepts NULL. */

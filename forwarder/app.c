@@ -13,10 +13,9 @@
 #include "forwarder/app_link.h"
 #include "forwarder/config_env.h"
 #include "forwarder/forwards.h"
-#include "forwarder/guest.h"
+#include "forwarder/guest_set.h"
 #include "forwarder/guest_vsock.h"
 #include "forwarder/options.h"
-#include "forwarder/policy.h"
 #include "forwarder/qemu_hint.h"
 #include "forwarder/shared_links.h"
 #include "forwarder/shared_network.h"
@@ -34,7 +33,7 @@ struct app {
 	struct stack *stack;
 	struct app_link *link;
 	struct guest_vsock *vsock; /* NULL: the guest has none */
-	struct guest *guest;
+	struct guest_set *guests;
 	struct forwards *forwards;
 	struct app_control *control;
 	bool is_stopping;
@@ -153,9 +152,9 @@ static int set_up_link(struct app *app)
 	return app_link_new(app->loop, &setup, &app->link);
 }
 
-static int set_up_guest(struct app *app)
+static int set_up_guests(struct app *app)
 {
-	const struct guest_setup setup = {
+	const struct guest_set_setup setup = {
 		.stack = app->stack,
 		.network = &app->config,
 		.options = &app->options,
@@ -163,7 +162,7 @@ static int set_up_guest(struct app *app)
 		.agent_fd = app_link_take_agent_fd(app->link),
 	};
 
-	return guest_new(app->loop, &setup, &app->guest);
+	return guest_set_new(app->loop, &setup, &app->guests);
 }
 
 /* Goes on after a failure, so that all are reported in one run. */
@@ -179,7 +178,7 @@ static int set_up(struct app *app)
 		result = -1;
 	if (guest_vsock_open(app->loop, o, &app->vsock) < 0)
 		result = -1;
-	if (result == 0 && set_up_guest(app) < 0) /* by all of the above */
+	if (result == 0 && set_up_guests(app) < 0) /* by all of the above */
 		result = -1;
 	if (o->pcap_path && set_up_capture(app) < 0)
 		result = -1;
@@ -188,24 +187,14 @@ static int set_up(struct app *app)
 	return result;
 }
 
-static void on_reloaded(void *arg)
-{
-	struct app *app = arg;
-
-	guest_reloaded(app->guest);
-}
-
 static int start_control(struct app *app)
 {
 	const struct app_control_setup setup = {
 		.stack = app->stack,
 		.vsock = guest_vsock_of(app->vsock),
-		.policy = guest_policy(app->guest),
-		.ways = guest_ways(app->guest),
+		.guests = app->guests,
 		.options = &app->options,
 		.loopbacks = shared_links_loopbacks(app_link_shared(app->link)),
-		.reloaded = on_reloaded,
-		.arg = app,
 	};
 
 	return app_control_new(app->loop, &setup, &app->control);
@@ -214,11 +203,11 @@ static int start_control(struct app *app)
 static int start(struct app *app)
 {
 	struct shared_links *shared = app_link_shared(app->link);
-	struct publisher *publisher = policy_publisher(guest_policy(app->guest));
+	struct publisher *publisher = guest_set_publisher(app->guests);
 	int r = 0;
 
 	if (shared)
-		r = shared_links_serve(shared, publisher);
+		r = shared_links_serve(shared, publisher, guest_set_find_ways, app->guests);
 	if (r == 0)
 		r = start_control(app);
 
@@ -227,7 +216,7 @@ static int start(struct app *app)
 	if (r == 0)
 		r = forwards_publish(app->forwards, publisher);
 	if (r == 0)
-		r = guest_start(app->guest);
+		r = guest_set_start(app->guests, shared_links_loopbacks(shared));
 	return r < 0 ? r : app_link_start_qemu(app->link);
 }
 
@@ -254,7 +243,7 @@ static void tear_down(struct app *app)
 {
 	app_control_free(app->control);
 	app_link_free(app->link);
-	guest_free(app->guest);
+	guest_set_free(app->guests);
 	forwards_free(app->forwards);
 	vsock_counters(guest_vsock_of(app->vsock), log_counter, NULL);
 	guest_vsock_free(app->vsock);

@@ -11,6 +11,8 @@
 #include "forwarder/control.h"
 #include "forwarder/control_socket.h"
 #include "forwarder/exposed.h"
+#include "forwarder/guest.h"
+#include "forwarder/guest_set.h"
 #include "forwarder/log_setup.h"
 #include "forwarder/loopbacks.h"
 #include "forwarder/options.h"
@@ -23,7 +25,7 @@
 #include "netstack/stack.h"
 #include "netstack/vsock/vsock.h"
 
-#define GUEST_NAME "default" /* the only one, so far */
+#define GUEST_NAME "default" /* of the only one */
 
 struct app_control {
 	struct app_control_setup setup;
@@ -101,11 +103,18 @@ static void list_guests(void *arg, struct control_status *s)
 		list_only_guest(c, s);
 }
 
+struct guest_listing {
+	const char *guest_name;
+	struct control_status *s;
+};
+
 static void list_reverse(void *arg, const struct reverse_status *status)
 {
+	const struct guest_listing *listing = arg;
 	const struct reverse_forward *f = status->forward;
 	char host[ADDR_TEXT_SIZE], guest[ADDR_TEXT_SIZE], rule[16];
 	const struct control_published published = {
+		.guest_name = listing->guest_name,
 		.proto = f->proto,
 		.is_reverse = true,
 		.host = f->host_socket[0] ? f->host_socket : endpoint_format(&f->host, host),
@@ -121,15 +130,22 @@ static void list_reverse(void *arg, const struct reverse_status *status)
 	};
 
 	(void)snprintf(rule, sizeof(rule), "%u", f->rule_index);
-	control_status_forward(arg, &published);
+	control_status_forward(listing->s, &published);
+}
+
+static void list_reverses(void *arg, const char *name, struct guest *guest)
+{
+	struct guest_listing listing = { *name ? name : NULL, arg };
+
+	reverses_each(policy_reverses(guest_policy(guest)), list_reverse, &listing);
 }
 
 static void list_forwards(void *arg, struct control_status *s)
 {
 	const struct app_control *c = arg;
 
-	exposed_list(c->exposed, s);
-	reverses_each(policy_reverses(c->setup.policy), list_reverse, s);
+	exposed_list(c->exposed, guest_set_find_ways, c->setup.guests, s);
+	guest_set_each(c->setup.guests, list_reverses, s);
 }
 
 static void add_counter(void *arg, const char *name, uint64_t value)
@@ -137,18 +153,30 @@ static void add_counter(void *arg, const char *name, uint64_t value)
 	control_status_counter(arg, name, value);
 }
 
-static void list_ways(void *arg, struct control_status *s)
+static void list_ways_of(void *arg, const char *name, struct guest *guest)
 {
 	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_VSOCK,
 					       RULE_VIA_GRPC, RULE_VIA_SSH };
-	const struct app_control *c = arg;
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		const struct tunnel *t = ways_tunnel(c->setup.ways, kinds[i]);
+		const struct tunnel *t = ways_tunnel(guest_ways(guest), kinds[i]);
+		const struct control_way way = {
+			.guest_name = *name ? name : NULL,
+			.name = t ? t->name : NULL,
+			.state = t ? tunnel_state_name(t->state) : NULL,
+			.error = t ? t->error : NULL,
+		};
 
 		if (t)
-			control_status_way(s, t->name, tunnel_state_name(t->state), t->error);
+			control_status_way(arg, &way);
 	}
+}
+
+static void list_ways(void *arg, struct control_status *s)
+{
+	const struct app_control *c = arg;
+
+	guest_set_each(c->setup.guests, list_ways_of, s);
 }
 
 static void list_counters(void *arg, struct control_status *s)
@@ -180,25 +208,44 @@ static int unexpose(void *arg, const struct control_forward *forward, char *erro
 	return exposed_remove(c->exposed, forward, error);
 }
 
+static int no_guest(const char *name, char *error)
+{
+	(void)snprintf(error, CONTROL_ERROR_SIZE,
+		       "no guest \"%s\"; `netfwd ip` shows those there are", name);
+	return -ENOENT;
+}
+
+/* To its rules, and to its loopback address. */
+static int report_shared(const struct app_control *c, const char *guest,
+			 const struct control_report *r, char *error)
+{
+	struct loopbacks *loopbacks = c->setup.loopbacks;
+	int by_rules = guest_set_report(c->setup.guests, guest, r), by_address = -ENOENT;
+
+	if (loopbacks)
+		by_address = loopbacks_report(loopbacks, guest, r, error);
+	if (by_rules != -ENOENT && by_rules < 0)
+		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s", strerror(-by_rules));
+	if (by_rules == 0 && by_address == -ENOENT)
+		return 0; /* it has no address yet */
+	if (by_rules == -ENOENT && !loopbacks)
+		return no_guest(guest, error);
+	return by_rules == -ENOENT ? by_address : by_rules < 0 ? by_rules : by_address;
+}
+
 static int report(void *arg, const char *guest, const struct control_report *r, char *error)
 {
 	const struct app_control *c = arg;
 	int result;
 
-	if (c->setup.loopbacks)
-		return loopbacks_report(c->setup.loopbacks, guest, r, error);
-	if (c->setup.options->is_shared) {
-		(void)snprintf(error, CONTROL_ERROR_SIZE,
-			       "ports of a shared network's guests are served with --loopback");
-		return -EOPNOTSUPP;
-	}
+	if (c->setup.options->is_shared)
+		return report_shared(c, guest, r, error);
 	if (strcmp(guest, GUEST_NAME) != 0) {
 		(void)snprintf(error, CONTROL_ERROR_SIZE, "no guest \"%s\"; there is \"%s\"", guest,
 			       GUEST_NAME);
 		return -ENOENT;
 	}
-	result = policy_change_listeners(c->setup.policy, r->listeners, r->n_added,
-					 r->listeners + r->n_added, r->n_removed);
+	result = guest_set_report(c->setup.guests, "", r);
 	if (result < 0)
 		(void)snprintf(error, CONTROL_ERROR_SIZE, "%s", strerror(-result));
 	return result;
@@ -228,7 +275,7 @@ static int reload(void *arg, char *error)
 	r = config_env_read(path, options_guest_kind(c->setup.options), &config);
 	if (r == 0) {
 		config_env_make_socket_dir(config);
-		r = policy_use(c->setup.policy, config);
+		r = guest_set_use(c->setup.guests, config);
 	}
 	if (r < 0) {
 		config_free(config);
@@ -243,7 +290,6 @@ static int reload(void *arg, char *error)
 	log_setup(c->setup.options, config);
 	config_free(c->reloaded);
 	c->reloaded = config;
-	c->setup.reloaded(c->setup.arg);
 	log_info("%s was loaded again", path);
 	return 0;
 }
@@ -268,7 +314,8 @@ int app_control_new(struct loop *loop, const struct app_control_setup *setup,
 	if (!c)
 		return -ENOMEM;
 	c->setup = *setup;
-	r = exposed_new(policy_publisher(setup->policy), setup->ways, &c->exposed);
+	r = exposed_new(guest_set_publisher(setup->guests), guest_set_find_ways(setup->guests, ""),
+			&c->exposed);
 	if (r == 0)
 		r = control_socket_open(loop, setup->options->control_path, &ops, &c->control);
 	if (r < 0) {

@@ -3,24 +3,20 @@
 /* What the control socket can ask of a running netfwd: the ops of control.h over
  * the stack, the policy and what was exposed. */
 struct app_control;
+struct guest_set;
 struct loop;
 struct loopbacks;
 struct options;
-struct policy;
 struct stack;
 struct vsock;
-struct ways;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
 	struct vsock *vsock; /* NULL: the guest has none */
-	struct policy *policy;
-	struct ways *ways;
+	struct guest_set *guests;
 	const struct options *options;
 	struct loopbacks *loopbacks; /* NULL: there are none */
-	void (*reloaded)(void *arg); /* other rules are in force */
-	void *arg;
 };
 
 /* Opens the socket. 0 or -errno, logged. */

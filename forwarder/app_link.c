@@ -45,6 +45,8 @@ int app_link_check_inherited(const struct options *o)
 {
 	int result = check_inherited("--ready-fd", o->ready_fd);
 
+	if (o->shared.host_fd && check_inherited("--host-interface-fd", o->shared.host_fd) < 0)
+		result = -EBADF;
 	if (check_inherited("--fd", o->link_fd) < 0)
 		result = -EBADF;
 	for (unsigned int i = 0; o->is_shared && i < o->n_links; i++) {

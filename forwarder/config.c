@@ -66,6 +66,22 @@ int config_read(const char *path, const struct config_context *context, struct c
 	return r;
 }
 
+const char *config_guest_name(const struct config_shared_guest *guest)
+{
+	return guest->name ? guest->name : guest->mac;
+}
+
+struct config_shared_guest *config_find_guest(const struct config *config, const char *name)
+{
+	const struct config_shared *shared = config->shared;
+
+	for (unsigned int i = 0; shared && i < shared->n_guests; i++) {
+		if (strcmp(config_guest_name(&shared->guests[i]), name) == 0)
+			return &shared->guests[i];
+	}
+	return NULL;
+}
+
 bool config_uses_ssh(const struct config_ssh *ssh)
 {
 	return ssh->host || ssh->port || ssh->user || ssh->identity_file ||

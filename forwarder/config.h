@@ -36,7 +36,8 @@ enum config_agent_transport {
 	CONFIG_AGENT_SERIAL,
 	CONFIG_AGENT_UNIX,
 	CONFIG_AGENT_TCP,
-	CONFIG_AGENT_SSH, /* brought along at each connection */
+	CONFIG_AGENT_SSH,     /* brought along at each connection */
+	CONFIG_AGENT_COMMAND, /* started by one of the user's */
 };
 
 /* In each section 0 and NULL mean: not given. */
@@ -51,26 +52,6 @@ struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns
 	char *netns, *ifname;
 	char *vsock, *vsock_uds, *vsock_connect; /* paths of sockets */
 	int64_t vsock_cid;
-};
-
-struct config_shared_guest {
-	char *name, *mac, *address;
-};
-
-struct config_shared { /* of many guests */
-	char *stream;
-	char **dgram, **vhost_user, **netns; /* n_dgram, n_vhost_user, n_netns of them */
-	unsigned int n_dgram, n_vhost_user, n_netns;
-	char *host_interface, *uplink, *leases;
-	enum rule_switch isolate, port_security;
-	char *range, *loopback;
-	int *loopback_ports; /* n_loopback_ports of them */
-	unsigned int n_loopback_ports;
-	int lease_time; /* seconds */
-	char **ntp, **search;
-	unsigned int n_ntp, n_search;
-	struct config_shared_guest *guests;
-	unsigned int n_guests;
 };
 
 struct config_keepalive {
@@ -93,7 +74,10 @@ struct config_agent {
 	enum config_agent_transport transport;
 	char *path; /* of serial and unix; of serial NULL if netfwd starts QEMU */
 	int port;   /* of vsock and tcp */
+	char *host; /* of tcp: an address, by the host's network; NULL: by the NIC */
 	char *token_file;
+	char **command; /* n_command words */
+	unsigned int n_command;
 };
 
 struct config_logging {
@@ -101,6 +85,8 @@ struct config_logging {
 	enum rule_switch json;
 	char *pcap;
 };
+
+struct config_shared;
 
 struct config {
 	struct config_network network;
@@ -120,8 +106,36 @@ struct config {
 	struct rule_set set; /* of rules */
 };
 
+/* A guest of a shared network, found by its MAC or else by its name. */
+struct config_shared_guest {
+	char *name, *mac, *address;
+	/* As of a single guest, and nothing else of it: plain, portForwardTypes,
+	 * portForwards, ssh, agent, and the vsock of guest. */
+	struct config own;
+};
+
+struct config_shared { /* of many guests */
+	char *stream;
+	char **dgram, **vhost_user, **netns; /* n_dgram, n_vhost_user, n_netns of them */
+	unsigned int n_dgram, n_vhost_user, n_netns;
+	char *host_interface, *uplink, *leases;
+	enum rule_switch isolate, port_security;
+	char *range, *loopback;
+	int *loopback_ports; /* n_loopback_ports of them */
+	unsigned int n_loopback_ports;
+	int lease_time; /* seconds */
+	char **ntp, **search;
+	unsigned int n_ntp, n_search;
+	struct config_shared_guest *guests;
+	unsigned int n_guests;
+};
+
 /* Whether the guest's SSH server is a way into it. */
 bool config_uses_ssh(const struct config_ssh *ssh);
+/* A guest of a shared network by its name, or its MAC if it has none; NULL. */
+struct config_shared_guest *config_find_guest(const struct config *config, const char *name);
+/* What it is called: its name or else its MAC. */
+const char *config_guest_name(const struct config_shared_guest *guest);
 
 /* What is not in the file. */
 enum config_guest_kind {

@@ -49,6 +49,7 @@ static const struct key keys[] = {
 	KEY("agent.transport", struct config, agent.transport),
 	TEXT_KEY("agent.path", struct config, agent.path),
 	KEY("agent.port", struct config, agent.port),
+	TEXT_KEY("agent.host", struct config, agent.host),
 	TEXT_KEY("agent.tokenFile", struct config, agent.token_file),
 	TEXT_KEY("logging.pcap", struct config, logging.pcap),
 };
@@ -98,24 +99,39 @@ static bool key_differs(const struct key *key, const void *before, const void *a
 	return text_differs(texts[0], texts[1]);
 }
 
+struct texts {
+	char **all;
+	unsigned int n;
+};
+
+static bool texts_differ(struct texts a, struct texts b)
+{
+	if (a.n != b.n)
+		return true;
+	for (unsigned int i = 0; i < a.n; i++) {
+		if (text_differs(a.all[i], b.all[i]))
+			return true;
+	}
+	return false;
+}
+
 static bool list_differs(const struct list_key *key, const struct config_shared *before,
 			 const struct config_shared *after)
 {
 	const struct config_shared *both[] = { before, after };
-	char **texts[2];
-	unsigned int n[2];
+	struct texts texts[2];
 
 	for (int i = 0; i < 2; i++) {
-		memcpy(&texts[i], (const char *)both[i] + key->at, sizeof(texts[i]));
-		memcpy(&n[i], (const char *)both[i] + key->n_at, sizeof(n[i]));
+		memcpy(&texts[i].all, (const char *)both[i] + key->at, sizeof(texts[i].all));
+		memcpy(&texts[i].n, (const char *)both[i] + key->n_at, sizeof(texts[i].n));
 	}
-	if (n[0] != n[1])
-		return true;
-	for (unsigned int i = 0; i < n[0]; i++) {
-		if (text_differs(texts[0][i], texts[1][i]))
-			return true;
-	}
-	return false;
+	return texts_differ(texts[0], texts[1]);
+}
+
+static bool commands_differ(const struct config_agent *a, const struct config_agent *b)
+{
+	return texts_differ((struct texts){ a->command, a->n_command },
+			    (struct texts){ b->command, b->n_command });
 }
 
 static bool guests_differ(const struct config_shared *a, const struct config_shared *b)
@@ -123,6 +139,10 @@ static bool guests_differ(const struct config_shared *a, const struct config_sha
 	if (a->n_guests != b->n_guests)
 		return true;
 	for (unsigned int i = 0; i < a->n_guests; i++) {
+		for (size_t k = 0; k < N_KEYS(keys); k++) {
+			if (key_differs(&keys[k], &a->guests[i].own, &b->guests[i].own))
+				return true;
+		}
 		if (text_differs(a->guests[i].name, b->guests[i].name) ||
 		    text_differs(a->guests[i].mac, b->guests[i].mac) ||
 		    text_differs(a->guests[i].address, b->guests[i].address))
@@ -158,6 +178,8 @@ void config_changes(const struct config *before, const struct config *after, con
 		if (list_differs(&shared_lists[i], shared_before, shared_after))
 			fn(arg, shared_lists[i].name);
 	}
+	if (commands_differ(&before->agent, &after->agent))
+		fn(arg, "agent.command");
 	if (guests_differ(shared_before, shared_after))
 		fn(arg, "shared.guests");
 	if (ports_differ(shared_before, shared_after))

@@ -2,8 +2,10 @@
 #include "forwarder/config_check.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 #include "forwarder/network_spec.h"
@@ -39,6 +41,38 @@ static void check_socket(const char *field, const char *path, struct problems *p
 			       SOCKET_PATH_SIZE, strlen(path));
 }
 
+static bool has_vsock(const struct config_guest *g)
+{
+	return g->vsock || g->vsock_cid || g->vsock_connect;
+}
+
+/* section: "guest." or "", where it is written. */
+static void check_vsock(const struct config_guest *g, const char *section,
+			struct problems *problems)
+{
+	char path[32], cid[32], uds[32], peer[32];
+
+	(void)snprintf(path, sizeof(path), "%svsock", section);
+	(void)snprintf(cid, sizeof(cid), "%svsockCid", section);
+	(void)snprintf(uds, sizeof(uds), "%svsockUds", section);
+	(void)snprintf(peer, sizeof(peer), "%svsockConnect", section);
+	check_socket(path, g->vsock, problems);
+	check_socket(uds, g->vsock_uds, problems);
+	check_socket(peer, g->vsock_connect, problems);
+	if (g->vsock_connect && (g->vsock || g->vsock_cid || g->vsock_uds))
+		problems_error(problems, peer,
+			       "is for a vsock that another program has; "
+			       "leave vsock, vsockCid and vsockUds out");
+	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
+		problems_error(problems, cid, "must be 3 to %u, but is %lld", UINT32_MAX - 1,
+			       (long long)g->vsock_cid);
+	if (g->vsock_uds && !has_vsock(g))
+		problems_error(problems, uds,
+			       "offers the guest's vsock to other programs; "
+			       "give %svsock or %svsockCid too",
+			       section, section);
+}
+
 static void check_guest(const struct config_guest *g, struct problems *problems)
 {
 	char error[NETWORK_SPEC_ERROR_SIZE];
@@ -46,20 +80,7 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);
-	check_socket("guest.vsock", g->vsock, problems);
-	check_socket("guest.vsockUds", g->vsock_uds, problems);
-	check_socket("guest.vsockConnect", g->vsock_connect, problems);
-	if (g->vsock_connect && (g->vsock || g->vsock_cid || g->vsock_uds))
-		problems_error(problems, "guest.vsockConnect",
-			       "is for a vsock that another program has; "
-			       "leave guest.vsock, vsockCid and vsockUds out");
-	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
-		problems_error(problems, "guest.vsockCid", "must be 3 to %u, but is %lld",
-			       UINT32_MAX - 1, (long long)g->vsock_cid);
-	if (g->vsock_uds && !g->vsock && !g->vsock_cid)
-		problems_error(problems, "guest.vsockUds",
-			       "offers the guest's vsock to other programs; "
-			       "give guest.vsock or guest.vsockCid too");
+	check_vsock(g, "guest.", problems);
 	if (!!g->stream + !!g->dgram + !!g->vhost_user + !!g->netns > 1)
 		problems_error(problems, "guest",
 			       "must have at most one of stream, dgram, vhostUser and netns: "
@@ -89,6 +110,19 @@ static void check_ifname(const char *field, const char *name, struct problems *p
 		problems_error(problems, field, "is \"%.64s\": %s", name, error);
 }
 
+static bool has_ssh(const struct config_ssh *s)
+{
+	return s->host || s->port || s->local_port || s->user || s->identity_file ||
+	       s->host_key_checking != CONFIG_HOST_KEYS_DEFAULT ||
+	       s->over_vsock != RULE_SWITCH_DEFAULT || s->keepalive.interval ||
+	       s->keepalive.count_max;
+}
+
+static bool has_agent(const struct config_agent *a)
+{
+	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
+}
+
 #define LEASE_TIME_MIN 60
 #define LEASE_TIME_MAX 31536000 /* a year */
 
@@ -116,11 +150,23 @@ static void check_shared(const struct config *c, struct problems *problems)
 			       "is for a single guest; with shared, write it there");
 	if (c->n_port_forwards)
 		problems_error(problems, "portForwards",
-			       "are rules for a single guest; with shared, use --forward or "
-			       "`netfwd expose` with the guest's address");
-	/* the same that the program does with it */
-	if (shared_options_merge(&options, s, error) == -EINVAL)
-		problems_error(problems, "shared", "%s", error);
+			       "are rules for a single guest; with shared, write them under the "
+			       "guest in shared.guests");
+	if (has_ssh(&c->ssh))
+		problems_error(problems, "ssh",
+			       "is for a single guest; with shared, write it "
+			       "under the guest in shared.guests");
+	if (has_agent(&c->agent))
+		problems_error(problems, "agent",
+			       "is for a single guest; with shared, write it "
+			       "under the guest in shared.guests");
+	/* the same that the program does with it: "FIELD is ..." */
+	if (shared_options_merge(&options, s, error) == -EINVAL) {
+		size_t len = strcspn(error, " ");
+
+		error[len] = '\0';
+		problems_error(problems, error, "%s", error + len + 1);
+	}
 	shared_options_deinit(&options);
 }
 
@@ -147,6 +193,31 @@ static void check_agent_token(const struct config_agent *a, struct problems *pro
 		problems_error(problems, "agent.tokenFile", "needs agent.transport to be tcp");
 }
 
+static void check_agent_host(const struct config_agent *a, struct problems *problems)
+{
+	struct ipaddr addr;
+
+	if (!a->host)
+		return;
+	if (a->transport != CONFIG_AGENT_TCP)
+		problems_error(problems, "agent.host", "needs agent.transport to be tcp");
+	else if (ipaddr_parse(a->host, &addr) < 0 || ipaddr_is_any(&addr) ||
+		 ipaddr_is_multicast(&addr))
+		problems_error(problems, "agent.host",
+			       "is \"%.64s\": must be an address to connect to", a->host);
+}
+
+static void check_agent_command(const struct config_agent *a, struct problems *problems)
+{
+	if (a->transport == CONFIG_AGENT_COMMAND && a->n_command == 0)
+		problems_error(problems, "agent.command",
+			       "must be set when agent.transport is command");
+	if (a->transport != CONFIG_AGENT_COMMAND && a->n_command > 0)
+		problems_error(problems, "agent.command", "needs agent.transport to be command");
+	if (a->n_command > 0 && a->command[0][0] == '\0')
+		problems_error(problems, "agent.command", "must begin with a program");
+}
+
 static void check_agent(const struct config_agent *a, const struct config_ssh *ssh,
 			struct problems *problems)
 {
@@ -168,6 +239,8 @@ static void check_agent(const struct config_agent *a, const struct config_ssh *s
 		problems_error(problems, "agent.transport",
 			       "is ssh, but nothing in ssh says how to log in: give ssh.user");
 	check_agent_token(a, problems);
+	check_agent_host(a, problems);
+	check_agent_command(a, problems);
 }
 
 /* Lima's warning: a guest that cannot be asked gets all these ports at once. */
@@ -210,19 +283,6 @@ static int make_rules(struct config *c, const struct config_context *context,
 	return problems->n_errors != errors_before ? -EINVAL : 0;
 }
 
-static bool has_ssh(const struct config_ssh *s)
-{
-	return s->host || s->port || s->local_port || s->user || s->identity_file ||
-	       s->host_key_checking != CONFIG_HOST_KEYS_DEFAULT ||
-	       s->over_vsock != RULE_SWITCH_DEFAULT || s->keepalive.interval ||
-	       s->keepalive.count_max;
-}
-
-static bool has_agent(const struct config_agent *a)
-{
-	return a->transport != CONFIG_AGENT_DEFAULT && a->transport != CONFIG_AGENT_NONE;
-}
-
 /* What reaches the guest is what its ports go by, if nothing else was said: they are
  * meant to appear without anyone doing anything. A namespace needs no tunnel. */
 static struct rule_types_source types_source(const struct config *c,
@@ -240,16 +300,14 @@ static struct rule_types_source types_source(const struct config *c,
 	return types;
 }
 
-int config_check(struct config *config, const struct config_context *context,
-		 struct problems *problems)
+/* What is the same of a single guest and of one of a shared network. */
+static int check_ways(struct config *config, const struct config_context *context,
+		      struct problems *problems)
 {
 	unsigned int errors_before = problems->n_errors;
 	struct rule_types_source types;
 	int r;
 
-	check_network(&config->network, problems);
-	check_guest(&config->guest, problems);
-	check_shared(config, problems);
 	check_ssh(&config->ssh, problems);
 	check_agent(&config->agent, &config->ssh, problems);
 	r = make_rules(config, context, problems);
@@ -270,4 +328,91 @@ int config_check(struct config *config, const struct config_context *context,
 		rule_types_over_vsock(config->ssh.over_vsock, &context->env, problems);
 	warn_of_wide_rules(config, problems);
 	return 0;
+}
+
+/* A label (RFC 1035, section 2.3.1), as DNS has it. */
+static bool is_label(const char *name)
+{
+	size_t len = strlen(name);
+
+	return len > 0 && len < 64 && name[0] != '-' && name[len - 1] != '-' &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+static void check_guest_name(const struct config_shared_guest *g, struct problems *problems)
+{
+	if (!g->name && !g->mac)
+		problems_error(problems, "mac", "must be given, or name: which guest is it?");
+	else if (g->address && !g->mac)
+		problems_error(problems, "address", "needs mac: whose is it?");
+	if (g->name && !is_label(g->name))
+		problems_error(
+			problems, "name",
+			"is \"%.64s\": must be 1 to 63 of a-z, 0-9 and -, no - at either end",
+			g->name);
+}
+
+/* One of a shared network: its NIC's address is known, so it takes no tunnel. */
+static int check_shared_guest(struct config_shared_guest *g, const struct config_context *context,
+			      struct problems *problems)
+{
+	struct config_context own = *context;
+
+	own.guest = CONFIG_GUEST_NAMESPACE;
+	check_guest_name(g, problems);
+	check_vsock(&g->own.guest, "", problems);
+	if (g->own.agent.transport == CONFIG_AGENT_VSOCK && !has_vsock(&g->own.guest))
+		problems_error(problems, "agent.transport",
+			       "is vsock, but the guest has none: give vsock or vsockCid too");
+	if (g->own.agent.transport == CONFIG_AGENT_SERIAL && !g->own.agent.path)
+		problems_error(problems, "agent.path",
+			       "must be set when agent.transport is serial, to the socket of "
+			       "QEMU's port");
+	return check_ways(&g->own, &own, problems);
+}
+
+static bool is_same_guest(const struct config_shared_guest *a, const struct config_shared_guest *b)
+{
+	return (a->name && b->name && strcmp(a->name, b->name) == 0) ||
+	       (a->mac && b->mac && strcasecmp(a->mac, b->mac) == 0);
+}
+
+static int check_shared_guests(struct config *config, const struct config_context *context,
+			       struct problems *problems)
+{
+	struct config_shared *s = config->shared;
+	int result = 0;
+
+	for (unsigned int i = 0; s && i < s->n_guests; i++) {
+		int r;
+
+		(void)snprintf(problems->prefix, sizeof(problems->prefix), "shared.guests[%u].", i);
+		r = check_shared_guest(&s->guests[i], context, problems);
+		for (unsigned int j = 0; j < i; j++) {
+			if (is_same_guest(&s->guests[i], &s->guests[j]))
+				problems_error(problems, s->guests[i].name ? "name" : "mac",
+					       "is that of shared.guests[%u], too", j);
+		}
+		problems->prefix[0] = '\0';
+		if (r < 0 && result != -ENOMEM)
+			result = r;
+	}
+	return result;
+}
+
+int config_check(struct config *config, const struct config_context *context,
+		 struct problems *problems)
+{
+	unsigned int errors_before = problems->n_errors;
+	int r;
+
+	check_network(&config->network, problems);
+	check_guest(&config->guest, problems);
+	check_shared(config, problems);
+	r = check_ways(config, context, problems);
+	if (r == 0 || r == -EINVAL)
+		r = check_shared_guests(config, context, problems);
+	if (r == -ENOMEM)
+		return r;
+	return problems->n_errors != errors_before ? -EINVAL : 0;
 }

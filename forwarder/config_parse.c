@@ -50,6 +50,7 @@ static const cyaml_strval_t transports[] = {
 	{ "none", CONFIG_AGENT_NONE },	   { "vsock", CONFIG_AGENT_VSOCK },
 	{ "serial", CONFIG_AGENT_SERIAL }, { "unix", CONFIG_AGENT_UNIX },
 	{ "tcp", CONFIG_AGENT_TCP },	   { "ssh", CONFIG_AGENT_SSH },
+	{ "command", CONFIG_AGENT_COMMAND },
 };
 
 #define INT(key, type, member) CYAML_FIELD_INT(key, CYAML_FLAG_OPTIONAL, type, member)
@@ -93,37 +94,6 @@ static const cyaml_schema_value_t text_schema = {
 	CYAML_FIELD_SEQUENCE_COUNT(key, CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL, type, \
 				   member, n_##member, entry, 0, CYAML_UNLIMITED)
 
-static const cyaml_schema_field_t shared_guest_fields[] = {
-	STRING("name", struct config_shared_guest, name),
-	STRING("mac", struct config_shared_guest, mac),
-	STRING("address", struct config_shared_guest, address),
-	CYAML_FIELD_END,
-};
-
-static const cyaml_schema_value_t shared_guest_schema = {
-	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_shared_guest, shared_guest_fields),
-};
-
-static const cyaml_schema_field_t shared_fields[] = {
-	STRING("stream", struct config_shared, stream),
-	LIST("dgram", struct config_shared, dgram, &text_schema),
-	LIST("vhostUser", struct config_shared, vhost_user, &text_schema),
-	LIST("netns", struct config_shared, netns, &text_schema),
-	STRING("hostInterface", struct config_shared, host_interface),
-	STRING("uplink", struct config_shared, uplink),
-	SWITCH("isolate", struct config_shared, isolate),
-	SWITCH("portSecurity", struct config_shared, port_security),
-	STRING("leases", struct config_shared, leases),
-	STRING("range", struct config_shared, range),
-	INT("leaseTime", struct config_shared, lease_time),
-	STRING("loopback", struct config_shared, loopback),
-	LIST("loopbackPorts", struct config_shared, loopback_ports, &port_schema),
-	LIST("ntp", struct config_shared, ntp, &text_schema),
-	LIST("search", struct config_shared, search, &text_schema),
-	LIST("guests", struct config_shared, guests, &shared_guest_schema),
-	CYAML_FIELD_END,
-};
-
 static const cyaml_schema_field_t keepalive_fields[] = {
 	INT("interval", struct config_keepalive, interval),
 	INT("countMax", struct config_keepalive, count_max),
@@ -147,7 +117,9 @@ static const cyaml_schema_field_t agent_fields[] = {
 	ENUM("transport", struct config_agent, transport, transports),
 	STRING("path", struct config_agent, path),
 	INT("port", struct config_agent, port),
+	STRING("host", struct config_agent, host),
 	STRING("tokenFile", struct config_agent, token_file),
+	LIST("command", struct config_agent, command, &text_schema),
 	CYAML_FIELD_END,
 };
 
@@ -188,6 +160,49 @@ static const cyaml_schema_field_t rule_fields[] = {
 
 static const cyaml_schema_value_t rule_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct rule_source, rule_fields),
+};
+
+static const cyaml_schema_field_t shared_guest_fields[] = {
+	STRING("name", struct config_shared_guest, name),
+	STRING("mac", struct config_shared_guest, mac),
+	STRING("address", struct config_shared_guest, address),
+	STRING("vsock", struct config_shared_guest, own.guest.vsock),
+	INT("vsockCid", struct config_shared_guest, own.guest.vsock_cid),
+	STRING("vsockUds", struct config_shared_guest, own.guest.vsock_uds),
+	STRING("vsockConnect", struct config_shared_guest, own.guest.vsock_connect),
+	SECTION("ssh", struct config_shared_guest, own.ssh, ssh_fields),
+	SECTION("agent", struct config_shared_guest, own.agent, agent_fields),
+	SWITCH("plain", struct config_shared_guest, own.plain),
+	SECTION("portForwardTypes", struct config_shared_guest, own.port_forward_types,
+		types_fields),
+	CYAML_FIELD_SEQUENCE_COUNT("portForwards", CYAML_FLAG_POINTER_NULL | CYAML_FLAG_OPTIONAL,
+				   struct config_shared_guest, own.port_forwards,
+				   own.n_port_forwards, &rule_schema, 0, CYAML_UNLIMITED),
+	CYAML_FIELD_END,
+};
+
+static const cyaml_schema_value_t shared_guest_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_DEFAULT, struct config_shared_guest, shared_guest_fields),
+};
+
+static const cyaml_schema_field_t shared_fields[] = {
+	STRING("stream", struct config_shared, stream),
+	LIST("dgram", struct config_shared, dgram, &text_schema),
+	LIST("vhostUser", struct config_shared, vhost_user, &text_schema),
+	LIST("netns", struct config_shared, netns, &text_schema),
+	STRING("hostInterface", struct config_shared, host_interface),
+	STRING("uplink", struct config_shared, uplink),
+	SWITCH("isolate", struct config_shared, isolate),
+	SWITCH("portSecurity", struct config_shared, port_security),
+	STRING("leases", struct config_shared, leases),
+	STRING("range", struct config_shared, range),
+	INT("leaseTime", struct config_shared, lease_time),
+	STRING("loopback", struct config_shared, loopback),
+	LIST("loopbackPorts", struct config_shared, loopback_ports, &port_schema),
+	LIST("ntp", struct config_shared, ntp, &text_schema),
+	LIST("search", struct config_shared, search, &text_schema),
+	LIST("guests", struct config_shared, guests, &shared_guest_schema),
+	CYAML_FIELD_END,
 };
 
 static const cyaml_schema_field_t config_fields[] = {
@@ -314,5 +329,7 @@ void config_free(struct config *config)
 	if (!config)
 		return;
 	free(config->rules);
+	for (unsigned int i = 0; config->shared && i < config->shared->n_guests; i++)
+		free(config->shared->guests[i].own.rules);
 	(void)cyaml_free(&cyaml, &config_schema, config, 0);
 }

@@ -114,15 +114,15 @@ void control_status_forward(struct control_status *s, const struct control_publi
 	json_close(w);
 }
 
-void control_status_way(struct control_status *s, const char *name, const char *state,
-			const char *error)
+void control_status_way(struct control_status *s, const struct control_way *way)
 {
 	struct json_writer *w = s->w;
 
 	json_open_object(w, NULL);
-	json_put_string(w, "name", name);
-	json_put_string(w, "state", state);
-	json_put_string(w, "error", *error ? error : NULL);
+	json_put_string(w, "name", way->name);
+	json_put_string(w, "guest_name", way->guest_name);
+	json_put_string(w, "state", way->state);
+	json_put_string(w, "error", *way->error ? way->error : NULL);
 	json_close(w);
 }
 

@@ -50,8 +50,12 @@ struct control_published {
 /* For the list_ functions below: one call per thing. */
 void control_status_guest(struct control_status *s, const struct control_guest *guest);
 void control_status_forward(struct control_status *s, const struct control_published *forward);
-void control_status_way(struct control_status *s, const char *name, const char *state,
-			const char *error); /* "" if there was none */
+struct control_way {
+	const char *guest_name; /* NULL: the only guest, or by address */
+	const char *name, *state;
+	const char *error; /* "" if there was none */
+};
+void control_status_way(struct control_status *s, const struct control_way *way);
 void control_status_counter(struct control_status *s, const char *name, uint64_t value);
 
 /* All of them are set. Those with an error write one line into it when they

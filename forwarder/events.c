@@ -5,7 +5,7 @@
 
 #include "netstack/base/log.h"
 
-#define MAX_PAIRS 5
+#define MAX_PAIRS 6
 
 struct pairs {
 	const char *text[2 * MAX_PAIRS]; /* key, value, ..., NULL */
@@ -28,6 +28,8 @@ static void add_route(struct pairs *p, const struct forward_route *route,
 		add(p, "host", endpoint_format(&route->host, text[0]));
 	add(p, "guest",
 	    route->guest_socket ? route->guest_socket : endpoint_format(&route->guest, text[1]));
+	if (route->guest_name && *route->guest_name)
+		add(p, "guest_name", route->guest_name);
 	if (route->is_reverse)
 		add(p, "reverse", "true");
 }
@@ -41,7 +43,8 @@ static void emit(const char *name, const struct forward_route *route, const char
 	add_route(&p, route, text);
 	if (error)
 		add(&p, "error", error);
-	log_event(name, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], NULL);
+	log_event(name, t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11],
+		  NULL);
 }
 
 void event_forwarding(const struct forward_route *route)

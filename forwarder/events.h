@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* What happens to forwards, for whoever follows the log: one structured line
- * each, emitted after the fact. Keys: protocol, host, guest, reverse (true, where
- * it is) and error. */
+ * each, emitted after the fact. Keys: protocol, host, guest, guest_name (of a
+ * shared network), reverse (true, where it is) and error. */
 #include <stdbool.h>
 
 #include "forwarder/forward_spec.h"
@@ -15,6 +15,7 @@ struct forward_route {
 	struct endpoint guest;
 	const char *host_socket;  /* a path instead of host; or NULL */
 	const char *guest_socket; /* likewise */
+	const char *guest_name;	  /* of a shared network; NULL or "": the only one */
 	bool is_reverse;	  /* the guest's side is listened on, and "open" below */
 };
 

@@ -226,15 +226,18 @@ static const char *rule_text(const struct publication *p, const char *source, ch
 }
 
 struct listing {
-	const struct ways *ways;
+	const struct exposed *exposed;
+	ways_find_fn *find_ways;
+	void *arg;
 	struct control_status *s;
 };
 
 /* What a connection made now would go through. */
-static const char *way_text(const struct ways *ways, const struct publication *p)
+static const char *way_text(const struct listing *l, const struct publication *p)
 {
 	const struct way_request request = publication_request(p);
-	enum rule_via now = ways_now(ways, &request);
+	const struct ways *ways = l->find_ways(l->arg, p->guest_name);
+	enum rule_via now = ways_now(ways ? ways : l->exposed->ways, &request);
 
 	return now == RULE_VIA_NONE ? NULL : rule_via_name(now);
 }
@@ -249,7 +252,7 @@ static void list_publication(void *arg, const char *source, const struct publica
 		.proto = p->proto,
 		.host = p->host_socket[0] ? p->host_socket : endpoint_format(&status->host, host),
 		.guest = p->guest_socket[0] ? p->guest_socket : endpoint_format(&p->guest, guest),
-		.via = way_text(listing->ways, p),
+		.via = way_text(listing, p),
 		.state = publication_state_name(status->state),
 		.rule = rule_text(p, source, rule),
 		.error = status->error,
@@ -262,9 +265,10 @@ static void list_publication(void *arg, const char *source, const struct publica
 	control_status_forward(listing->s, &published);
 }
 
-void exposed_list(const struct exposed *exposed, struct control_status *s)
+void exposed_list(const struct exposed *exposed, ways_find_fn *find_ways, void *arg,
+		  struct control_status *s)
 {
-	struct listing listing = { exposed->ways, s };
+	struct listing listing = { exposed, find_ways, arg, s };
 
 	publisher_each(exposed->publisher, list_publication, &listing);
 }

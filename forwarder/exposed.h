@@ -3,12 +3,12 @@
 /* What users opened with `netfwd expose`: the source "control" of the publisher.
  * And what all its sources publish, for `netfwd status`. */
 #include "forwarder/control.h"
+#include "forwarder/ways.h"
 
 #define EXPOSED_SOURCE "control"
 
 struct exposed;
 struct publisher;
-struct ways;
 
 /* Both outlive it. 0 or -ENOMEM. */
 int exposed_new(struct publisher *publisher, const struct ways *ways, struct exposed **out);
@@ -24,5 +24,6 @@ int exposed_add(struct exposed *exposed, const struct control_forward *forward,
 int exposed_remove(struct exposed *exposed, const struct control_forward *forward,
 		   char error[static CONTROL_ERROR_SIZE]);
 
-/* Every publication of every source. */
-void exposed_list(const struct exposed *exposed, struct control_status *s);
+/* Every publication of every source, with the way of its guest. */
+void exposed_list(const struct exposed *exposed, ways_find_fn *find_ways, void *arg,
+		  struct control_status *s);

@@ -62,6 +62,8 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 		listeners[i] = (struct rule_listener){ all[i].proto, all[i].guest };
 	policy_set_listeners(guest->policy, listeners, n);
 	free(listeners);
+	if (guest->setup.listeners)
+		guest->setup.listeners(guest->setup.arg, all, n);
 }
 
 static void on_agent_listeners(void *arg, const struct port_listener *all, unsigned int n)
@@ -146,7 +148,8 @@ static int add_ssh(struct guest *guest)
 	const struct ssh_way_setup setup = {
 		.stack = guest->setup.stack,
 		.vsock = guest->setup.vsock,
-		.guest = guest->setup.network->guest4,
+		.guest = &guest->setup.network->guest4,
+		.guest_name = guest->setup.name,
 		.options = guest->setup.options,
 	};
 	int r = ssh_way_new(guest->loop, &setup, &guest->ssh);
@@ -170,7 +173,7 @@ static int add_agent(struct guest *guest)
 			.config = guest_agent(guest->setup.options),
 			.vsock = guest->setup.vsock,
 			.stack = guest->setup.stack,
-			.guest = guest->setup.network->guest4,
+			.guest = &guest->setup.network->guest4,
 			.run = run_by_ssh,
 			.run_arg = guest,
 			.serial_fd = guest->setup.agent_fd,
@@ -205,7 +208,9 @@ static int open_ways(struct guest *guest)
 int guest_new(struct loop *loop, const struct guest_setup *setup, struct guest **out)
 {
 	struct guest *guest = calloc(1, sizeof(*guest));
-	struct policy_setup policy = { .options = setup->options };
+	struct policy_setup policy = { .publisher = setup->publisher,
+				       .options = setup->options,
+				       .guest_name = setup->name };
 	int r;
 
 	if (!guest)
@@ -245,12 +250,12 @@ void guest_free(struct guest *guest)
 	free(guest);
 }
 
-struct policy *guest_policy(struct guest *guest)
+struct policy *guest_policy(const struct guest *guest)
 {
 	return guest->policy;
 }
 
-struct ways *guest_ways(struct guest *guest)
+struct ways *guest_ways(const struct guest *guest)
 {
 	return guest->ways;
 }

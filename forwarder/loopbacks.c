@@ -50,17 +50,14 @@ static struct ipaddr host_address(const struct loopbacks *l, const struct ipaddr
 	return host;
 }
 
-static bool is_reachable(const struct loopback_guest *g, const struct port_listener *l)
+static bool is_client(const struct port_listener *l)
 {
-	if (l->proto == FORWARD_UDP && l->guest.port >= CLIENT_PORT_FIRST &&
-	    l->guest.port <= CLIENT_PORT_LAST)
-		return false;
-	/* its own loopback is not the NIC's */
-	return ipaddr_is_any(&l->guest.addr) || ipaddr_equal(&l->guest.addr, &g->addr);
+	return l->proto == FORWARD_UDP && l->guest.port >= CLIENT_PORT_FIRST &&
+	       l->guest.port <= CLIENT_PORT_LAST;
 }
 
-static void add(struct publication_list *list, const struct loopback_guest *g,
-		enum forward_proto proto, uint16_t port)
+static struct publication publication_of(const struct loopback_guest *g, enum forward_proto proto,
+					 uint16_t port)
 {
 	struct publication item = {
 		.proto = proto,
@@ -71,7 +68,36 @@ static void add(struct publication_list *list, const struct loopback_guest *g,
 	};
 
 	memcpy(item.guest_name, g->name, sizeof(item.guest_name));
+	return item;
+}
+
+static void add(struct publication_list *list, const struct loopback_guest *g, uint16_t port)
+{
+	struct publication item = publication_of(g, FORWARD_TCP, port);
+
 	publication_list_add(list, &item);
+}
+
+static void add_listener(struct publication_list *list, const struct loopback_guest *g,
+			 const struct port_listener *l)
+{
+	struct publication item = publication_of(g, l->proto, l->guest.port);
+	const struct loopbacks_config *c = &g->owner->config;
+	struct ways *ways = c->find_ways(c->arg, g->name);
+	struct way_request request;
+
+	if (is_client(l))
+		return;
+	if (!ways) { /* its own loopback is not the NIC's */
+		if (ipaddr_is_any(&l->guest.addr) || ipaddr_equal(&l->guest.addr, &g->addr))
+			publication_list_add(list, &item);
+		return;
+	}
+	item.guest = l->guest;
+	item.via = RULE_VIA_AUTO;
+	request = publication_request(&item);
+	if (!ways_why_not(ways, &request))
+		publication_list_add(list, &item);
 }
 
 static int publish_list(const struct loopback_guest *g, const struct publication_list *list)
@@ -89,11 +115,9 @@ static void publish(const struct loopback_guest *g)
 	int r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
 
 	for (unsigned int i = 0; r == 0 && !ipaddr_is_any(&g->addr) && i < c->n_ports; i++)
-		add(&list, g, FORWARD_TCP, c->ports[i]);
-	for (unsigned int i = 0; r == 0 && !ipaddr_is_any(&g->addr) && i < g->n; i++) {
-		if (is_reachable(g, &g->listeners[i]))
-			add(&list, g, g->listeners[i].proto, g->listeners[i].guest.port);
-	}
+		add(&list, g, c->ports[i]);
+	for (unsigned int i = 0; r == 0 && !ipaddr_is_any(&g->addr) && i < g->n; i++)
+		add_listener(&list, g, &g->listeners[i]);
 	if (r == 0)
 		r = publish_list(g, &list);
 	publication_list_deinit(&list);
@@ -196,6 +220,15 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 	g->listeners = listeners;
 	g->n = n;
 	publish(g);
+}
+
+void loopbacks_set(struct loopbacks *l, const char *name, const struct port_listener *all,
+		   unsigned int n)
+{
+	struct loopback_guest *g = find(l, name);
+
+	if (g && !g->watch)
+		on_listeners(g, all, n);
 }
 
 int loopbacks_watch(struct loopbacks *l, const struct mac *mac, const char *netns)

@@ -23,6 +23,7 @@ enum option_id {
 	OPT_IFNAME,
 	OPT_SHARED,
 	OPT_HOST_INTERFACE,
+	OPT_HOST_INTERFACE_FD,
 	OPT_UPLINK,
 	OPT_ISOLATE,
 	OPT_LOOPBACK,
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
 	{ "host-interface", required_argument, NULL, OPT_HOST_INTERFACE },
+	{ "host-interface-fd", required_argument, NULL, OPT_HOST_INTERFACE_FD },
 	{ "uplink", required_argument, NULL, OPT_UPLINK },
 	{ "isolate", no_argument, NULL, OPT_ISOLATE },
 	{ "loopback", required_argument, NULL, OPT_LOOPBACK },
@@ -171,6 +173,12 @@ static int parse_host_ifname(struct parser *p, const char *option, const char **
 		return bad(p, "%s %s: %s", option, optarg, why);
 	*out = optarg;
 	return 0;
+}
+
+static int parse_host_fd(struct parser *p)
+{
+	p->shared_only = "--host-interface-fd";
+	return parse_fd(p, p->shared_only, &p->o->shared.host_fd);
 }
 
 static int parse_loopback(struct parser *p)
@@ -295,6 +303,8 @@ static int take_option(struct parser *p, int option)
 		return 0;
 	case OPT_HOST_INTERFACE:
 		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
+	case OPT_HOST_INTERFACE_FD:
+		return parse_host_fd(p);
 	case OPT_UPLINK:
 		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
 	case OPT_ISOLATE:
@@ -439,6 +449,11 @@ static int check_links(struct parser *p)
 			   p->link_option, p->second_link);
 	if (!o->is_shared && p->shared_only && !o->config_path)
 		return bad(p, "%s is of a network of many guests; add --shared", p->shared_only);
+	if (o->shared.host_fd && o->shared.host_interface)
+		return bad(p,
+			   "--host-interface-fd %d and --host-interface %s are both the host's "
+			   "interface; give one",
+			   o->shared.host_fd, o->shared.host_interface);
 	if (o->is_shared)
 		o->link = OPTIONS_LINK_SHARED;
 	return 0;

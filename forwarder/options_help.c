@@ -34,6 +34,7 @@ static const char help_text[] =
 	"                     --netns; a stream socket takes any number of guests, also\n"
 	"                     those of socket_vmnet\n"
 	"    --host-interface NAME   an interface of the host on it, made if need be\n"
+	"    --host-interface-fd N   the same, an inherited TAP descriptor\n"
 	"    --uplink IFNAME  join an interface of the host to it\n"
 	"    --isolate        guests reach the host, but not each other\n"
 	"    --loopback 127.105.0.0  serve the ports of guest number N on 127.105.0.N\n"

@@ -78,8 +78,8 @@ static int merge_shared(struct options *o, const struct config_shared *shared, c
 
 static bool wants_shared(const struct options *o)
 {
-	return o->shared.host_interface || o->shared.uplink || o->shared.isolate ||
-	       o->shared.leases || !ipaddr_is_any(&o->shared.loopback);
+	return o->shared.host_interface || o->shared.host_fd || o->shared.uplink ||
+	       o->shared.isolate || o->shared.leases || !ipaddr_is_any(&o->shared.loopback);
 }
 
 static int merge_network(struct options *o, const struct config_network *network, char *error)
@@ -148,10 +148,17 @@ int options_merge(struct options *options, const struct config *config,
 		merge_guest(options, &config->guest);
 	}
 	if (wants_shared(options) && !options->is_shared) {
-		(void)snprintf(
-			error, OPTIONS_ERROR_SIZE,
-			"--host-interface, --uplink, --isolate, --loopback and --leases are of a "
-			"network of many guests; add --shared");
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "--host-interface, --host-interface-fd, --uplink, --isolate, "
+			       "--loopback and --leases are of a "
+			       "network of many guests; add --shared");
+		return -EINVAL;
+	}
+	if (options->shared.host_fd && options->shared.host_interface) {
+		(void)snprintf(error, OPTIONS_ERROR_SIZE,
+			       "--host-interface-fd and --host-interface %.15s (or "
+			       "shared.hostInterface) are both the host's interface: give one",
+			       options->shared.host_interface);
 		return -EINVAL;
 	}
 	if (needs_vsock_of_qemu(options, config))

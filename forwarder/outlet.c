@@ -106,6 +106,7 @@ struct forward_route outlet_route(const struct outlet *o, const struct tenant *t
 		.guest = guest->guest,
 		.host_socket = o->place.path[0] ? o->place.path : NULL,
 		.guest_socket = guest->guest_socket[0] ? guest->guest_socket : NULL,
+		.guest_name = guest->guest_name,
 	};
 }
 
@@ -122,6 +123,8 @@ void outlet_tell_forwarding(struct outlet *o, struct tenant *t)
 		return;
 	outlet_tell_stopping(o);
 	o->route = outlet_route(o, t);
+	(void)snprintf(o->guest_name, sizeof(o->guest_name), "%s", o->route.guest_name);
+	o->route.guest_name = o->guest_name;
 	if (o->route.guest_socket) {
 		(void)snprintf(o->guest_socket, sizeof(o->guest_socket), "%s",
 			       o->route.guest_socket);

@@ -71,8 +71,9 @@ struct outlet {
 	unsigned int retry_ms;
 	struct tenant *announced; /* whose `forwarding` was the last event */
 	struct forward_route route;
-	char guest_socket[PUBLICATION_PATH_SIZE]; /* of route, which outlives its claim */
-	int bind_error;				  /* -errno, when FAILED */
+	/* of route, which outlives its claim */
+	char guest_socket[PUBLICATION_PATH_SIZE], guest_name[PUBLICATION_NAME_SIZE];
+	int bind_error; /* -errno, when FAILED */
 	char error[LISTEN_ERROR_SIZE];
 	char dial_error[64];
 };

@@ -14,11 +14,9 @@
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
 
-#define SOURCE_STATIC "config"
 /* Linux's ip_local_port_range, if nobody has changed it. */
 #define CLIENT_PORT_FIRST 32768
 #define CLIENT_PORT_LAST 60999
-#define SOURCE_GUEST "guest:default"
 
 struct policy {
 	struct ways *ways;
@@ -26,6 +24,9 @@ struct policy {
 	struct rule *rules; /* of set */
 	struct rule_set set;
 	struct publisher *publisher;
+	const char *guest_name;
+	/* the sources of the publisher */
+	char static_source[PUBLICATION_NAME_SIZE + 8], guest_source[PUBLICATION_NAME_SIZE + 8];
 	struct reverses *reverses;
 	struct rule_listener *listeners; /* sorted, none twice */
 	size_t n_listeners;
@@ -33,23 +34,6 @@ struct policy {
 };
 
 /* --- the way to the guest ------------------------------------------------ */
-
-static int dial_tcp(void *arg, const struct publication *item, struct stream **out)
-{
-	struct policy *p = arg;
-	struct way_request request = publication_request(item);
-
-	return ways_dial(p->ways, &request, out);
-}
-
-static int dial_udp(void *arg, const struct publication *item, const struct udp_flow_owner *owner,
-		    void *owner_arg, struct udp_flow **out)
-{
-	struct policy *p = arg;
-	struct way_request request = publication_request(item);
-
-	return ways_open_udp(p->ways, &request, owner, owner_arg, out);
-}
 
 /* NULL if there is a way. */
 static const char *no_way(const struct policy *p, const struct publication *item)
@@ -63,6 +47,9 @@ static const char *no_way(const struct policy *p, const struct publication *item
 
 static int publish(struct policy *p, const char *source, const struct publication_list *list)
 {
+	for (unsigned int i = 0; i < list->n; i++)
+		(void)snprintf(list->items[i].guest_name, sizeof(list->items[i].guest_name), "%s",
+			       p->guest_name);
 	if (list->n_left_out)
 		log_warn("%u forwards of %s are left out: %u at most", list->n_left_out, source,
 			 PUBLISHER_MAX_PER_SOURCE);
@@ -102,7 +89,7 @@ static int publish_static(struct policy *p)
 	if (r == 0) {
 		static_rules_list(&p->set, &list, reverse);
 		leave_out_wayless(p, &list);
-		r = publish(p, SOURCE_STATIC, &list);
+		r = publish(p, p->static_source, &list);
 		publication_list_deinit(&list);
 	}
 	if (r == 0)
@@ -160,6 +147,7 @@ bool policy_wants_client_ports(const struct policy *p)
 #define MAX_TOLD 100
 
 struct telling {
+	const char *guest_name;
 	const struct rule_listener *before; /* decided and told already; n_before of them */
 	size_t n_before;
 	unsigned int n_told;
@@ -167,7 +155,9 @@ struct telling {
 
 static void tell_not_forwarding(struct telling *t, const struct rule_listener *l, const char *why)
 {
-	const struct forward_route route = { .proto = l->proto, .guest = l->guest };
+	const struct forward_route route = { .proto = l->proto,
+					     .guest = l->guest,
+					     .guest_name = t->guest_name };
 
 	if (has_listener(t->before, t->n_before, l))
 		return;
@@ -226,7 +216,9 @@ static void want_listener(const struct policy *p, const struct rule_listener *l,
 /* `before` of `n_before` are those that were decided and told already. */
 static int publish_guest(struct policy *p, const struct rule_listener *before, size_t n_before)
 {
-	struct telling telling = { .before = before, .n_before = n_before };
+	struct telling telling = { .guest_name = p->guest_name,
+				   .before = before,
+				   .n_before = n_before };
 	struct publication_list list;
 	int r = publication_list_init(&list, PUBLISHER_MAX_PER_SOURCE);
 
@@ -236,7 +228,7 @@ static int publish_guest(struct policy *p, const struct rule_listener *before, s
 		want_listener(p, &p->listeners[i], &list, &telling);
 	if (telling.n_told > MAX_TOLD)
 		log_info("%u more ports of the guest are not forwarded", telling.n_told - MAX_TOLD);
-	r = publish(p, SOURCE_GUEST, &list);
+	r = publish(p, p->guest_source, &list);
 	publication_list_deinit(&list);
 	return r;
 }
@@ -310,16 +302,6 @@ int policy_change_listeners(struct policy *p, const struct rule_listener *added,
 
 /* --- life ---------------------------------------------------------------- */
 
-static void configure(struct policy *p, const struct config *config)
-{
-	const struct publisher_config publisher = {
-		.grace_ms = GRACE_DEFAULT_MS,
-		.next_free_port = config && config->auto_correct == RULE_SWITCH_ON,
-	};
-
-	publisher_configure(p->publisher, &publisher);
-}
-
 int policy_use(struct policy *p, const struct config *config)
 {
 	struct rule *rules;
@@ -331,7 +313,6 @@ int policy_use(struct policy *p, const struct config *config)
 	free(p->rules);
 	p->rules = rules;
 	p->set = set;
-	configure(p, config);
 	if (publish_static(p) < 0 || publish_guest(p, p->listeners, p->n_listeners) < 0)
 		log_error("out of memory: some forwards are missing");
 	return 0;
@@ -342,9 +323,10 @@ int policy_start(struct policy *p)
 	return policy_use(p, p->options->config);
 }
 
-struct publisher *policy_publisher(struct policy *p)
+const struct rule_listener *policy_listeners(const struct policy *p, size_t *n)
 {
-	return p->publisher;
+	*n = p->n_listeners;
+	return p->listeners;
 }
 
 struct reverses *policy_reverses(struct policy *p)
@@ -359,24 +341,33 @@ static void on_ways_changed(void *arg)
 	reverses_retry(p->reverses);
 }
 
+static void name_sources(struct policy *p)
+{
+	bool is_only = !*p->guest_name;
+
+	(void)snprintf(p->static_source, sizeof(p->static_source), "config%s%s", is_only ? "" : ":",
+		       p->guest_name);
+	(void)snprintf(p->guest_source, sizeof(p->guest_source), "guest:%s",
+		       is_only ? "default" : p->guest_name);
+}
+
 int policy_new(struct loop *loop, const struct policy_setup *setup, struct policy **out)
 {
-	const struct publisher_config config = { .grace_ms = GRACE_DEFAULT_MS };
 	struct policy *p = calloc(1, sizeof(*p));
-	const struct publisher_dialer dialer = { .tcp = dial_tcp, .udp = dial_udp, .arg = p };
 	int r;
 
 	if (!p)
 		return -ENOMEM;
 	p->ways = setup->ways;
+	p->publisher = setup->publisher;
 	p->options = setup->options;
+	p->guest_name = setup->guest_name;
+	name_sources(p);
 	p->client_first = CLIENT_PORT_FIRST;
 	p->client_last = CLIENT_PORT_LAST;
-	r = publisher_new(loop, &config, &dialer, &p->publisher);
-	if (r == 0)
-		r = reverses_new(loop, p->ways, &p->reverses);
+	r = reverses_new(loop, p->ways, p->guest_name, &p->reverses);
 	if (r < 0) {
-		policy_free(p);
+		free(p);
 		return r;
 	}
 	ways_on_change(p->ways, on_ways_changed, p);
@@ -390,7 +381,6 @@ void policy_free(struct policy *p)
 		return;
 	ways_on_change(p->ways, NULL, NULL);
 	reverses_free(p->reverses);
-	publisher_free(p->publisher);
 	free(p->listeners);
 	free(p->rules);
 	free(p);

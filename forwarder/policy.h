@@ -5,7 +5,8 @@
  * rules are published from the start.
  *
  * Sources of the publisher: "config" (static rules) and "guest:default" (what the
- * guest's listeners come to). `expose` has its own, exposed.h. */
+ * guest's listeners come to); of a guest of a shared network "config:NAME" and
+ * "guest:NAME". `expose` has its own, exposed.h. */
 #include <stddef.h>
 
 #include "forwarder/config.h"
@@ -18,9 +19,11 @@ struct publisher;
 struct reverses;
 struct ways;
 
-struct policy_setup { /* both outlive the policy */
+struct policy_setup { /* all outlives the policy */
 	struct ways *ways;
+	struct publisher *publisher; /* or is freed before it, with all that is published */
 	const struct options *options;
+	const char *guest_name; /* "": the only one */
 };
 
 /* 0 or -ENOMEM. Publishes nothing before policy_start(). */
@@ -47,5 +50,6 @@ void policy_set_client_ports(struct policy *policy, uint16_t first, uint16_t las
 /* Whether a rule names UDP ports among those, so that they are worth looking at. */
 bool policy_wants_client_ports(const struct policy *policy);
 
-struct publisher *policy_publisher(struct policy *policy);
+/* What the guest listens on, n of them. */
+const struct rule_listener *policy_listeners(const struct policy *policy, size_t *n);
 struct reverses *policy_reverses(struct policy *policy);

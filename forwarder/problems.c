@@ -26,7 +26,7 @@ static struct problem *append(struct problems *p, bool is_warning, const char *f
 		return NULL;
 	problem = &p->list[p->n++];
 	*problem = (struct problem){ .is_warning = is_warning };
-	(void)snprintf(problem->field, sizeof(problem->field), "%s", field);
+	(void)snprintf(problem->field, sizeof(problem->field), "%s%s", p->prefix, field);
 	make_printable(problem->field);
 	return problem;
 }

@@ -7,6 +7,7 @@
 
 #define PROBLEMS_MAX 50
 #define PROBLEM_FIELD_SIZE 96
+#define PROBLEM_PREFIX_SIZE 32
 #define PROBLEM_TEXT_SIZE 320
 
 struct problem {
@@ -20,6 +21,8 @@ struct problems {
 	struct problem list[PROBLEMS_MAX];
 	unsigned int n;			   /* in list */
 	unsigned int n_errors, n_warnings; /* those left out included */
+	/* Before each field that is added; "" or "shared.guests[3].". */
+	char prefix[PROBLEM_PREFIX_SIZE];
 };
 
 /* text completes "field `F` ...": "must be 1 to 65535, but is 0". */

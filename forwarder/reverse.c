@@ -23,6 +23,7 @@
 struct reverses {
 	struct loop *loop;
 	struct ways *ways;
+	const char *guest_name;
 	struct udp_hub *udp_hub; /* NULL: no UDP so far */
 	struct list all;	 /* reversal.node */
 	struct list retired;	 /* likewise: not wanted, connections are left */
@@ -53,7 +54,8 @@ void reverse_list_add(struct reverse_list *list, const struct reverse_forward *i
 		list->items[list->n++] = *item;
 }
 
-int reverses_new(struct loop *loop, struct ways *ways, struct reverses **out)
+int reverses_new(struct loop *loop, struct ways *ways, const char *guest_name,
+		 struct reverses **out)
 {
 	struct reverses *all = calloc(1, sizeof(*all));
 
@@ -61,6 +63,7 @@ int reverses_new(struct loop *loop, struct ways *ways, struct reverses **out)
 		return -ENOMEM;
 	all->loop = loop;
 	all->ways = ways;
+	all->guest_name = guest_name;
 	list_init(&all->all);
 	list_init(&all->retired);
 	*out = all;
@@ -77,6 +80,7 @@ static struct forward_route route_of(const struct reversal *r)
 		.guest = r->what.guest,
 		.host_socket = r->what.host_socket[0] ? r->what.host_socket : NULL,
 		.guest_socket = r->what.guest_socket[0] ? r->what.guest_socket : NULL,
+		.guest_name = r->owner->guest_name,
 		.is_reverse = true,
 	};
 }

@@ -33,7 +33,9 @@ struct reverse_list {
 };
 void reverse_list_add(struct reverse_list *list, const struct reverse_forward *item);
 
-int reverses_new(struct loop *loop, struct ways *ways, struct reverses **out);
+/* guest_name: for events, outlives it; "" for the only guest. */
+int reverses_new(struct loop *loop, struct ways *ways, const char *guest_name,
+		 struct reverses **out);
 /* Ends everything, with its events. Accepts NULL. */
 void reverses_free(struct reverses *all);
 /* The whole of what is wanted from now on. 0 or -ENOMEM: some is missing. */

@@ -73,7 +73,7 @@ static struct mac mac_of(const char *netns)
 }
 
 /* A path's last part is as good a name as any. */
-static const char *name_of(const char *netns)
+const char *shared_links_netns_name(const char *netns)
 {
 	const char *slash = strrchr(netns, '/');
 
@@ -94,7 +94,8 @@ static int open_netns(struct shared_links *s, const char *netns)
 		.prefix6_bits = 64,
 	};
 	struct link *link;
-	int r = stack_assign(s->setup.stack, &tap.mac, name_of(netns), &tap.addr4, &tap.addr6);
+	int r = stack_assign(s->setup.stack, &tap.mac, shared_links_netns_name(netns), &tap.addr4,
+			     &tap.addr6);
 
 	if (r < 0) {
 		log_error("namespace %s: no address is left: %s", netns, strerror(-r));
@@ -130,6 +131,7 @@ static int open_guest(struct shared_links *s, const struct options_link_spec *sp
 static int open_host_interface(struct shared_links *s)
 {
 	const struct stack_config *c = s->setup.network;
+	int fd = s->setup.options->shared.host_fd;
 	const struct tap_config tap = {
 		.ifname = s->setup.options->shared.host_interface,
 		.may_exist = true,
@@ -140,7 +142,8 @@ static int open_host_interface(struct shared_links *s)
 		.prefix6_bits = 64,
 	};
 	struct link *link;
-	int r = link_tap_new(s->loop, &tap, &link);
+	int r = fd ? link_tap_adopt(s->loop, fd, c->mtu, &link) :
+		     link_tap_new(s->loop, &tap, &link);
 
 	return r < 0 ? r : stack_attach_host(s->setup.stack, link);
 }
@@ -160,7 +163,7 @@ static int open_all(struct shared_links *s)
 	int result = 0, r;
 
 	/* before the guests, who may look for it at once */
-	if (o->shared.host_interface && (r = open_host_interface(s)) < 0)
+	if ((o->shared.host_interface || o->shared.host_fd) && (r = open_host_interface(s)) < 0)
 		result = r;
 	if (o->shared.uplink && (r = open_uplink(s)) < 0)
 		result = r;
@@ -170,13 +173,6 @@ static int open_all(struct shared_links *s)
 			result = r;
 	}
 	return result;
-}
-
-static void on_guests(void *arg)
-{
-	struct shared_links *s = arg;
-
-	loopbacks_refresh(s->loopbacks);
 }
 
 /* What namespaces listen on is followed. */
@@ -195,12 +191,15 @@ static int watch_namespaces(struct shared_links *s)
 	return r;
 }
 
-int shared_links_serve(struct shared_links *s, struct publisher *publisher)
+int shared_links_serve(struct shared_links *s, struct publisher *publisher, ways_find_fn *find_ways,
+		       void *arg)
 {
 	const struct shared_options *o = &s->setup.options->shared;
 	struct loopbacks_config config = {
 		.stack = s->setup.stack,
 		.publisher = publisher,
+		.find_ways = find_ways,
+		.arg = arg,
 		.base = o->loopback,
 		.prefix4_bits = s->setup.network->prefix4_bits,
 		.n_ports = o->n_ports,
@@ -215,7 +214,6 @@ int shared_links_serve(struct shared_links *s, struct publisher *publisher)
 		log_error("loopback addresses of guests: %s", strerror(-r));
 		return r;
 	}
-	stack_on_guests(s->setup.stack, on_guests, s);
 	return watch_namespaces(s);
 }
 
@@ -250,8 +248,6 @@ void shared_links_free(struct shared_links *s)
 
 	if (!s)
 		return;
-	if (s->loopbacks)
-		stack_on_guests(s->setup.stack, NULL, NULL);
 	loopbacks_free(s->loopbacks);
 	while ((node = list_take(&s->listeners))) {
 		struct listener *l = container_of(node, struct listener, node);

@@ -97,7 +97,8 @@ static int check(const struct stack_config *c, const struct shared_options *o, c
 		return bad(error, "shared.range: must lie in the network %s/%u", network,
 			   c->prefix4_bits);
 	for (unsigned int i = 0; i < shared->n_guests; i++) {
-		if (!is_inside(c, &shared->guests[i].addr))
+		if (!ipaddr_is_any(&shared->guests[i].addr) &&
+		    !is_inside(c, &shared->guests[i].addr))
 			return bad(error,
 				   "shared.guests[%u].address is %s: must lie in the network %s/%u",
 				   i, ipaddr_format(&shared->guests[i].addr, addr), network,
@@ -120,7 +121,7 @@ int shared_network_make(const struct options *options, struct stack_config *out,
 		c.network4 = options->network4;
 		c.prefix4_bits = options->prefix4_bits;
 	}
-	set_addresses(&c, options->shared.host_interface != NULL);
+	set_addresses(&c, options->shared.host_interface || options->shared.host_fd);
 	set_policy(&c, &options->shared);
 	*out = c;
 	return check(&c, &options->shared, error);

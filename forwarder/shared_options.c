@@ -81,12 +81,12 @@ static int take_guest(struct stack_static_guest *out, const struct config_shared
 {
 	char why[NETWORK_SPEC_ERROR_SIZE];
 
-	if (!g->mac || network_spec_parse_mac(g->mac, &out->mac, why) < 0)
-		return bad(error, "shared.guests[%u].mac is \"%.64s\": %s", i, g->mac ? g->mac : "",
-			   g->mac ? why : "must be given");
-	if (!g->address || ipaddr_parse(g->address, &out->addr) < 0 || !ipaddr_is_v4(&out->addr))
+	if (network_spec_parse_mac(g->mac, &out->mac, why) < 0)
+		return bad(error, "shared.guests[%u].mac is \"%.64s\": %s", i, g->mac, why);
+	out->addr = IPADDR_V6_ANY;
+	if (g->address && (ipaddr_parse(g->address, &out->addr) < 0 || !ipaddr_is_v4(&out->addr)))
 		return bad(error, "shared.guests[%u].address is \"%.64s\": must be an IPv4 address",
-			   i, g->address ? g->address : "");
+			   i, g->address);
 	out->name = g->name;
 	return 0;
 }
@@ -96,10 +96,12 @@ static int take_guests(struct shared_options *o, const struct config_shared *c, 
 	o->guests = calloc((size_t)c->n_guests + 1, sizeof(*o->guests));
 	if (!o->guests)
 		return -ENOMEM;
-	o->n_guests = c->n_guests;
 	for (unsigned int i = 0; i < c->n_guests; i++) {
-		int r = take_guest(&o->guests[i], &c->guests[i], i, error);
+		const struct config_shared_guest *g = &c->guests[i];
+		int r = 0;
 
+		if (g->mac)
+			r = take_guest(&o->guests[o->n_guests++], g, i, error);
 		if (r < 0)
 			return r;
 	}

@@ -14,6 +14,7 @@ struct config_shared;
 
 struct shared_options {
 	const char *host_interface; /* the host's interface on the network; NULL: none */
+	int host_fd;		    /* the same, an inherited TAP interface; 0: none */
 	const char *uplink;	    /* an interface that leads to more stations; NULL */
 	const char *leases;	    /* file; NULL: in the user's state directory */
 	bool isolate;

@@ -95,8 +95,10 @@ static int dial_nic(void *arg, int *fd)
 {
 	struct ssh_way *way = arg;
 	struct stream *guest;
-	int r = stack_dial_tcp(way->setup.stack, &way->server, &guest);
+	int r;
 
+	way->server.addr = *way->setup.guest; /* it may have another now */
+	r = stack_dial_tcp(way->setup.stack, &way->server, &guest);
 	return r < 0 ? r : lead_to(way, guest, fd);
 }
 
@@ -159,6 +161,7 @@ static int make_tunnel(struct ssh_way *way)
 	const struct passwd *user = getpwuid(getuid());
 	const struct state_env env = state_env_get();
 	char known_hosts[SSH_WAY_PATH_SIZE], name[KNOWN_HOST_NAME_SIZE] = "guest", keys[PATH_MAX];
+	const char *guest_name = way->setup.guest_name;
 	struct ssh_config c = {
 		.user = ssh->user ? ssh->user :
 			user	  ? user->pw_name :
@@ -180,6 +183,8 @@ static int make_tunnel(struct ssh_way *way)
 		return r;
 	}
 	snprintf(keys, sizeof(keys), "%s/.ssh", env.home ? env.home : "");
+	if (*guest_name)
+		snprintf(name, sizeof(name), "guest-%s", guest_name);
 	if (ssh->host)
 		known_host_name(ssh->host, server_port(ssh), name);
 	add_targets(way, ssh, &c);
@@ -200,10 +205,14 @@ int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh
 		return -ENOMEM;
 	way->loop = loop;
 	way->setup = *setup;
-	way->server.addr = setup->guest;
+	way->server.addr = *setup->guest;
 	way->server.port = (uint16_t)server_port(&setup->options->config->ssh);
-	snprintf(way->server_name, sizeof(way->server_name), "the guest's %s",
-		 endpoint_format(&way->server, text));
+	if (ipaddr_is_any(setup->guest)) /* not known yet */
+		snprintf(way->server_name, sizeof(way->server_name), "the guest's port %u",
+			 way->server.port);
+	else
+		snprintf(way->server_name, sizeof(way->server_name), "the guest's %s",
+			 endpoint_format(&way->server, text));
 	connections_init(&way->connections, loop, "ssh");
 	r = make_tunnel(way);
 	if (r < 0) {

@@ -22,8 +22,9 @@ int ssh_way_known_hosts(const struct options *options, const struct state_env *e
 /* All of it outlives the way. */
 struct ssh_way_setup {
 	struct stack *stack;
-	struct vsock *vsock; /* of the guest, or NULL */
-	struct ipaddr guest; /* behind the NIC */
+	struct vsock *vsock;	    /* of the guest, or NULL */
+	const struct ipaddr *guest; /* behind the NIC, as it is at each connection */
+	const char *guest_name;	    /* of a shared network; "": the only one */
 	const struct options *options;
 };
 

@@ -111,6 +111,7 @@ static void add_lease(struct text_table *table, const struct json *guest)
 static void add_way(struct text_table *table, const struct json *way)
 {
 	text_table_add(table, string(way, "name"));
+	text_table_add(table, string(way, "guest_name"));
 	text_table_add(table, string(way, "state"));
 	text_table_add(table, string(way, "error"));
 }
@@ -181,7 +182,7 @@ int status_text_print(const struct json *status, FILE *to)
 {
 	static const char *const guest_headings[] = { "GUEST",	  "LINK",    "STATE", "ADDRESSES",
 						      "TO GUEST", "TO HOST", "PATH",  NULL };
-	static const char *const way_headings[] = { "WAY", "STATE", "ERROR", NULL };
+	static const char *const way_headings[] = { "WAY", "GUEST", "STATE", "ERROR", NULL };
 	static const char *const forward_headings[] = { "PROTO",    "HOST",    "GUEST", "PORT",
 							"VIA",	    "STATE",   "OPEN",	"TOTAL",
 							"TO GUEST", "TO HOST", "ERROR", NULL };

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "forwarder/tunnel.h"
 #include "netstack/base/list.h"
@@ -27,6 +28,9 @@ static struct endpoint nic_endpoint(const struct tunnel_nic *t, const struct end
 	 * known; its [::] nearly always takes IPv4 as well */
 	if (ipaddr_is_v4(&guest.addr) || !t->is_namespace) {
 		guest.addr = t->network->guest4;
+	} else if (t->network->is_shared) { /* as stack_assign() makes it */
+		guest.addr = t->network->prefix6;
+		memcpy(guest.addr.b + 12, ipaddr_v4_bytes(&t->network->guest4), 4);
 	} else {
 		guest.addr = t->network->prefix6;
 		guest.addr.b[15] = GUEST_NUMBER;

@@ -10,7 +10,8 @@ struct stack;
 struct stack_config;
 struct tunnel;
 
-/* Both outlive it. is_namespace: the guest has an IPv6 address that is known. 0 or
+/* Both outlive it; network->guest4 is the guest's address at each connection, any
+ * when it has none yet (-ENETDOWN). is_namespace: the guest has an IPv6 address that is known. 0 or
  * -ENOMEM. */
 int tunnel_nic_new(struct stack *stack, const struct stack_config *network, bool is_namespace,
 		   struct tunnel **out);

@@ -4,107 +4,133 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "forwarder/agent_program.h"
 #include "forwarder/agent_steps.h"
 #include "forwarder/config_env.h"
+#include "forwarder/ssh_install.h"
 #include "netstack/base/log.h"
 
-#define AGENT_NAME "netfwd-agent"
-
 const char verb_agent_help[] =
-	"Usage: netfwd agent install --config FILE\n"
+	"Usage: netfwd agent install --config FILE [--print]\n"
 	"\n"
-	"Prints the steps that bring netfwd-agent(8) into the guest, for the transport\n"
-	"that the configuration's `agent` section names.\n"
+	"Brings netfwd-agent(8) into the guest for good, for the transport that the\n"
+	"configuration's `agent` section names. Where ssh.host is set this is done by SSH,\n"
+	"and may be repeated: what is there already stays. Else the steps are printed.\n"
 	"\n"
 	"  --config FILE      netfwd.yaml(5)\n"
+	"  --print            print the steps in any case, and change nothing\n"
 	"\n"
 	"Example:\n"
 	"  netfwd agent install --config configs/agent.yaml\n";
 
-static int parse_arguments(int argc, char *argv[], const char **config_path)
+struct arguments {
+	const char *config_path;
+	bool only_print;
+};
+
+static int check_arguments(int n_words, char *words[], const struct arguments *a)
+{
+	if (n_words != 1 || strcmp(words[0], "install") != 0) {
+		log_error("netfwd agent: \"install\" is what it does; see netfwd agent --help");
+		return -EINVAL;
+	}
+	if (!a->config_path)
+		log_error("netfwd agent install needs --config FILE, whose agent section says "
+			  "how the agent is to be reached; see netfwd agent --help");
+	return a->config_path ? 0 : -EINVAL;
+}
+
+static int parse_arguments(int argc, char *argv[], struct arguments *a)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "print", no_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
-	*config_path = NULL;
+	*a = (struct arguments){ .config_path = NULL };
 	optind = 0; /* glibc: start afresh */
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		if (option != 'c') {
+		if (option != 'c' && option != 'p') {
 			log_error("%s: %s; see netfwd agent --help", argv[optind - 1],
 				  option == ':' ? "needs a value" : "unknown option");
 			return -EINVAL;
 		}
-		*config_path = optarg;
+		if (option == 'c')
+			a->config_path = optarg;
+		else
+			a->only_print = true;
 	}
-	if (argc - optind != 1 || strcmp(argv[optind], "install") != 0) {
-		log_error("netfwd agent: \"install\" is what it does; see netfwd agent --help");
-		return -EINVAL;
-	}
-	if (!*config_path)
-		log_error("netfwd agent install needs --config FILE, whose agent section says "
-			  "how the agent is to be reached; see netfwd agent --help");
-	return *config_path ? 0 : -EINVAL;
+	return check_arguments(argc - optind, argv + optind, a);
 }
 
-/* Beside this program, as both are built and installed. */
-static int find_program(char path[static PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - sizeof(AGENT_NAME));
-	char *slash;
-
-	if (n < 0) {
-		log_error("/proc/self/exe: %s", strerror(errno));
-		return -errno;
-	}
-	path[n] = '\0';
-	slash = strrchr(path, '/');
-	memcpy(slash ? slash + 1 : path, AGENT_NAME, sizeof(AGENT_NAME));
-	if (access(path, X_OK) == 0)
-		return 0;
-	log_error("%s: %s: the agent is expected beside netfwd", path, strerror(errno));
-	return -ENOENT;
-}
-
-static int print_steps(const char *config_path, const struct config *config)
+static int print_steps(const struct agent_steps *steps)
 {
 	char program[PATH_MAX];
-	const struct agent_steps steps = {
-		.program = program,
-		.config_path = config_path,
-		.agent = &config->agent,
-		.ssh = &config->ssh,
-	};
+	struct agent_steps with_program = *steps;
+	int r = agent_program_find(NULL, program);
 
-	if (config->agent.transport <= CONFIG_AGENT_NONE) {
-		log_error("%s: agent.transport is not set: serial is for netfwd qemu, unix for a "
-			  "namespace, vsock and tcp are for other virtual machines",
-			  config_path);
-		return EXIT_FAILURE;
+	if (r < 0) {
+		log_error("%s: %s: the agent is expected beside netfwd", program, strerror(-r));
+		return r;
 	}
-	if (find_program(program) < 0)
-		return EXIT_FAILURE;
-	return agent_steps_print(&steps, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	with_program.program = program;
+	return agent_steps_print(&with_program, stdout) < 0 ? -EIO : 0;
+}
+
+static int check_transport(const struct agent_steps *s)
+{
+	if (s->agent->transport == CONFIG_AGENT_SSH) {
+		log_error("%s: agent.transport is ssh: netfwd brings the agent along by itself, "
+			  "and nothing is to be installed",
+			  s->config_path);
+		return -EINVAL;
+	}
+	if (s->agent->transport > CONFIG_AGENT_NONE)
+		return 0;
+	log_error("%s: agent.transport is not set: serial is for netfwd qemu, unix for a "
+		  "namespace, vsock and tcp are for other virtual machines",
+		  s->config_path);
+	return -EINVAL;
+}
+
+/* A namespace has the files of the host. */
+static int install(const struct agent_steps *s, const struct config *config, bool only_print)
+{
+	char options[AGENT_STEPS_OPTIONS_SIZE];
+	int r = check_transport(s);
+
+	if (r < 0)
+		return r;
+	if (only_print || !s->ssh->host || s->agent->transport == CONFIG_AGENT_UNIX)
+		return print_steps(s);
+	agent_steps_options(s, options);
+	return ssh_install(config, s->config_path, options);
 }
 
 int verb_agent(int argc, char *argv[])
 {
-	const char *config_path;
+	struct agent_steps steps;
+	struct arguments a;
 	struct config *config;
-	int status;
+	int r;
 
-	if (parse_arguments(argc, argv, &config_path) < 0 ||
-	    config_env_read(config_path, CONFIG_GUEST_OF_FILE, &config) < 0)
+	if (parse_arguments(argc, argv, &a) < 0 ||
+	    config_env_read(a.config_path, CONFIG_GUEST_OF_FILE, &config) < 0)
 		return EXIT_FAILURE;
-	status = print_steps(config_path, config);
+	steps = (struct agent_steps){
+		.config_path = a.config_path,
+		.agent = &config->agent,
+		.ssh = &config->ssh,
+	};
+	r = install(&steps, config, a.only_print);
 	config_free(config);
-	return status;
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -12,16 +12,18 @@
 #include "netstack/base/log.h"
 
 const char verb_check_help[] =
-	"Usage: netfwd check --config FILE\n"
+	"Usage: netfwd check --config FILE [--guest NAME]\n"
 	"\n"
 	"Reports all that is wrong with a configuration, or prints the rules that it\n"
 	"makes, in the order in which they are tried. Exit status 1: it is wrong.\n"
 	"\n"
 	"  --config FILE      netfwd.yaml(5)\n"
+	"  --guest NAME       the rules of this guest of a shared network\n"
 	"  --ssh-port N       the port of SSH on the host, in place of ssh.localPort\n";
 
 const char verb_explain_help[] =
-	"Usage: netfwd explain [--config FILE] [--ssh-port N] PROTO ADDR:PORT\n"
+	"Usage: netfwd explain [--config FILE] [--guest NAME] [--ssh-port N]\n"
+	"                      PROTO ADDR:PORT\n"
 	"\n"
 	"Prints what becomes of a socket that the guest listens on, as one line of\n"
 	"JSON: whether it is forwarded, to which address or socket of the host, by\n"
@@ -29,13 +31,15 @@ const char verb_explain_help[] =
 	"The way is auto by default if the file names a namespace and no tunnel.\n"
 	"\n"
 	"  --config FILE      netfwd.yaml(5); without, the built-in rules\n"
+	"  --guest NAME       by the rules of this guest of a shared network: its name\n"
+	"                     there, or its MAC address if it has none\n"
 	"  --ssh-port N       the port of SSH on the host, in place of ssh.localPort\n"
 	"\n"
 	"Example:\n"
 	"  netfwd explain --config netfwd.yaml tcp 127.0.0.1:3000\n";
 
 struct arguments {
-	const char *config_path;
+	const char *config_path, *guest;
 	long ssh_port; /* 0: not given */
 	char **rest;
 	int n_rest;
@@ -55,6 +59,10 @@ static int take_option(struct arguments *a, int option, const char *verb, const 
 		a->config_path = optarg;
 		return 0;
 	}
+	if (option == 'g') {
+		a->guest = optarg;
+		return 0;
+	}
 	if (option == 's') {
 		a->ssh_port = parse_port(optarg);
 		if (a->ssh_port > 0)
@@ -71,6 +79,7 @@ static int parse_arguments(int argc, char *argv[], struct arguments *out)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "guest", required_argument, NULL, 'g' },
 		{ "ssh-port", required_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -88,13 +97,36 @@ static int parse_arguments(int argc, char *argv[], struct arguments *out)
 	return 0;
 }
 
-static int read_config(const struct arguments *a, struct config **out)
+/* The part of the file that the rules are of; NULL, told: it has no such guest. */
+static struct config *choose_guest(struct config *config, const char *name)
 {
-	int r = config_env_read(a->config_path, CONFIG_GUEST_OF_FILE, out);
+	struct config_shared_guest *guest;
 
-	if (r == 0 && a->ssh_port > 0)
-		(*out)->set.ssh_port = (uint16_t)a->ssh_port;
-	return r;
+	if (!name && config->shared && config->shared->n_guests)
+		log_info("of the shared network's guests each has its own rules: --guest NAME");
+	if (!name)
+		return config;
+	guest = config_find_guest(config, name);
+	if (!guest)
+		log_error("--guest %s: there is none of that name in shared.guests", name);
+	return guest ? &guest->own : NULL;
+}
+
+/* *of is what is asked about, a part of *whole, which is to be freed. */
+static int read_config(const struct arguments *a, struct config **whole, struct config **of)
+{
+	int r = config_env_read(a->config_path, CONFIG_GUEST_OF_FILE, whole);
+
+	if (r < 0)
+		return r;
+	*of = choose_guest(*whole, a->guest);
+	if (!*of) {
+		config_free(*whole);
+		return -ENOENT;
+	}
+	if (a->ssh_port > 0)
+		(*of)->set.ssh_port = (uint16_t)a->ssh_port;
+	return 0;
 }
 
 static void print_side(const char *socket, const struct ipaddr *addr, uint16_t first, uint16_t last)
@@ -149,7 +181,7 @@ static void print_config(const struct config *config)
 int verb_check(int argc, char *argv[])
 {
 	struct arguments a;
-	struct config *config;
+	struct config *whole, *config;
 
 	if (parse_arguments(argc, argv, &a) < 0)
 		return EXIT_FAILURE;
@@ -158,10 +190,10 @@ int verb_check(int argc, char *argv[])
 			  a.config_path ? "too many arguments" : "--config FILE is missing");
 		return EXIT_FAILURE;
 	}
-	if (read_config(&a, &config) < 0)
+	if (read_config(&a, &whole, &config) < 0)
 		return EXIT_FAILURE;
 	print_config(config);
-	config_free(config);
+	config_free(whole);
 	return EXIT_SUCCESS;
 }
 
@@ -216,7 +248,7 @@ int verb_explain(int argc, char *argv[])
 	struct rule_decision decision;
 	struct rule_listener listener;
 	struct arguments a;
-	struct config *config;
+	struct config *whole, *config;
 	int r;
 
 	if (parse_arguments(argc, argv, &a) < 0)
@@ -230,10 +262,10 @@ int verb_explain(int argc, char *argv[])
 			  "127.0.0.1:3000 or [::]:53");
 		return EXIT_FAILURE;
 	}
-	if (read_config(&a, &config) < 0)
+	if (read_config(&a, &whole, &config) < 0)
 		return EXIT_FAILURE;
 	decision = rule_decide(&config->set, &listener);
 	r = print_decision(a.rest[0], a.rest[1], &decision);
-	config_free(config);
+	config_free(whole);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

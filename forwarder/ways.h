@@ -34,6 +34,10 @@ struct way_request {
 	bool is_static;
 };
 
+/* The ways into the guest of this name, for who has several guests; "": the only
+ * one, or whichever has the address. NULL: that guest has none of its own. */
+typedef struct ways *ways_find_fn(void *arg, const char *guest_name);
+
 int ways_new(struct loop *loop, struct ways **out);
 /* With all tunnels; after their users. Accepts NULL. */
 void ways_free(struct ways *ways);

@@ -9,6 +9,9 @@
 #include "netstack/packet.h"
 
 #define RA_OPTIONS 16U
+#define RA_FLAGS 5U
+#define RA_MANAGED 0x80U
+#define RA_OTHER 0x40U
 #define RA_LIFETIME_S 1800U
 #define ND_OPTION_MTU 5
 #define ND_OPTION_RDNSS 25
@@ -40,6 +43,8 @@ static void amend_ra(struct packet *p, const struct amend_config *config)
 {
 	uint8_t *end = p->ip + p->ip_len;
 
+	if (config->is_managed)
+		p->l4[RA_FLAGS] |= RA_MANAGED | RA_OTHER;
 	if (!has_option(p, ND_OPTION_MTU)) {
 		memset(end, 0, 8);
 		end[0] = ND_OPTION_MTU;

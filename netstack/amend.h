@@ -2,10 +2,12 @@
 #pragma once
 /* What libslirp's packets leave out or get wrong:
  * - router advertisements lack the MTU (RFC 4861, section 4.6.4), and the
- *   resolver when the host itself has none that speaks IPv6 (RFC 8106);
+ *   resolver when the host itself has none that speaks IPv6 (RFC 8106); and they do
+ *   not say that there is DHCPv6 (section 4.2, flags M and O);
  * - an ICMP error about a port of the host's loopback comes from the loopback
  *   address, which no guest accepts: it comes from the gateway.
  * Pure. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +15,7 @@
 
 struct amend_config {
 	uint16_t mtu;
+	bool is_managed; /* DHCPv6 gives out addresses */
 	struct ipaddr dns6;
 	struct ipaddr gateway4, gateway6;
 };

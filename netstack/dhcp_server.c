@@ -121,8 +121,10 @@ static void refuse(struct dhcp_server *s, const struct dhcp_request *request, co
 	answer(s, request, &reply);
 }
 
-static void name_guest(struct dhcp_server *s, struct lease *lease, const char *name)
+static void name_guest(struct dhcp_server *s, struct lease *lease, const char *told)
 {
+	const char *given = s->config.owner->name(s->config.arg, &lease->client.mac);
+	const char *name = given ? given : told;
 	char addr[ADDR_TEXT_SIZE];
 
 	if (!*name || (lease->is_static && *lease->name))
@@ -130,6 +132,18 @@ static void name_guest(struct dhcp_server *s, struct lease *lease, const char *n
 	if (lease_set_name(&s->leases, lease, name) == -EEXIST)
 		log_limited(LOG_LEVEL_WARN, "the guest at %s has no name: another has \"%s\"",
 			    ipaddr_format(&lease->addr, addr), name);
+}
+
+/* The lease is the client's, for as long as it says, and nobody has been told so. */
+static void bind_lease(struct dhcp_server *s, struct lease *lease,
+		       const struct lease_client *client, const char *name)
+{
+	uint64_t until_s = now_s(s) + s->config.settings.lease_s;
+
+	/* one that was assigned lasts longer */
+	lease_bind(lease, client, lease->until_s > until_s ? lease->until_s : until_s);
+	name_guest(s, lease, name);
+	changed(s);
 }
 
 static void acknowledge(struct dhcp_server *s, const struct dhcp_request *request,
@@ -140,9 +154,7 @@ static void acknowledge(struct dhcp_server *s, const struct dhcp_request *reques
 	char name[LEASE_NAME_SIZE];
 
 	memcpy(name, lease->name, sizeof(name));
-	lease_bind(lease, &request->client, now_s(s) + s->config.settings.lease_s);
-	name_guest(s, lease, request->name);
-	changed(s);
+	bind_lease(s, lease, &request->client, request->name);
 	answer(s, request, &reply);
 	if (!was_bound || strcmp(name, lease->name) != 0)
 		s->config.owner->changed(s->config.arg);
@@ -157,6 +169,17 @@ static void probe_free(struct dhcp_server *s, struct probe *p)
 	free(p);
 }
 
+static void tell_exhausted(const struct dhcp_server *s, const struct mac *guest)
+{
+	const struct lease_range *range = &s->config.range;
+	char first[ADDR_TEXT_SIZE], last[ADDR_TEXT_SIZE], mac[MAC_TEXT_SIZE];
+
+	log_warn("no address is left for guest %s: all of %s to %s are leased",
+		 mac_format(guest, mac), ipaddr_format(&range->first, first),
+		 ipaddr_format(&range->last, last));
+	log_event("addresses-exhausted", "guest", mac, "first", first, "last", last, NULL);
+}
+
 /* NULL, counted and told, when there is nothing left. */
 static struct lease *choose(struct dhcp_server *s, const struct dhcp_request *request)
 {
@@ -169,7 +192,7 @@ static struct lease *choose(struct dhcp_server *s, const struct dhcp_request *re
 	}
 	s->counters.exhausted++;
 	if (!s->is_told_exhausted)
-		log_warn("no address is left for another guest: all of the range are leased");
+		tell_exhausted(s, &request->client.mac);
 	s->is_told_exhausted = true;
 	return NULL;
 }
@@ -394,6 +417,27 @@ int dhcp_server_assign(struct dhcp_server *s, const struct mac *mac, const char 
 	name_guest(s, lease, name);
 	changed(s);
 	*out = lease->addr;
+	return 0;
+}
+
+int dhcp_server_hold(struct dhcp_server *s, const struct mac *mac, const char *name, bool is_taken,
+		     struct ipaddr *out)
+{
+	const struct dhcp_request request = { .client.mac = *mac };
+	struct lease *lease = choose(s, &request);
+	struct lease_client client;
+	bool was_bound;
+
+	if (!lease)
+		return -ENOSPC;
+	client = lease->client;
+	was_bound = lease->state == LEASE_BOUND;
+	*out = lease->addr;
+	if (!is_taken)
+		return 0;
+	bind_lease(s, lease, &client, name);
+	if (!was_bound)
+		s->config.owner->changed(s->config.arg);
 	return 0;
 }
 

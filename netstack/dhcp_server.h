@@ -7,6 +7,7 @@
  *
  * Leases are kept in a file, if there is one, which is replaced as a whole, a
  * moment after a change and at the end. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ struct dhcp_server_owner {
 		      size_t len);
 	/* An ARP probe (RFC 5227, section 2.1.1) is to be sent. */
 	void (*probe)(void *arg, const struct ipaddr *addr);
+	/* What this guest is called, whatever it says itself; NULL: what it says. */
+	const char *(*name)(void *arg, const struct mac *mac);
 	/* A guest has a lease that it had not, or another name. */
 	void (*changed)(void *arg);
 };
@@ -65,6 +68,11 @@ int dhcp_server_load(struct dhcp_server *server);
  * if there is none. -ENOSPC. */
 int dhcp_server_assign(struct dhcp_server *server, const struct mac *mac, const char *name,
 		       struct ipaddr *out);
+
+/* The lease of a guest that asks by DHCPv6, made if there is none: offered, or with
+ * is_taken bound as by an ACK; one that lasts longer already stays as it is. -ENOSPC. */
+int dhcp_server_hold(struct dhcp_server *server, const struct mac *mac, const char *name,
+		     bool is_taken, struct ipaddr *out);
 
 /* A client's message, and the MAC address that it came from. */
 void dhcp_server_receive(struct dhcp_server *server, const struct mac *from, const uint8_t *message,

@@ -2,8 +2,7 @@
 #pragma once
 /* The guests' resolver: answers what its owner knows (the host's own names, those
  * of guests), hands every other query over UDP to the host's first
- * resolver, whole and unread, whatever its type. Over TCP, stack.c connects the
- * guest to that resolver directly. */
+ * resolver, whole and unread, whatever its type. Over TCP dns_tcp.h does the same. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -8,14 +8,19 @@
 
 #include "netstack/base/bytes.h"
 #include "netstack/base/log.h"
+#include "netstack/dhcp6_server.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/egress.h"
 #include "netstack/guard.h"
+
+/* libslirp's, which advertises the network */
+static const struct ipaddr router6 = { { 0xfe, 0x80, [15] = 2 } };
 
 struct guests {
 	struct egress *egress;
 	struct stack_config config;
 	struct dhcp_server *dhcp;
+	struct dhcp6_server *dhcp6;
 	struct lease_table *leases; /* of dhcp */
 	struct guard guard;
 	void (*changed)(void *arg);
@@ -41,6 +46,18 @@ static void on_probe(void *arg, const struct ipaddr *addr)
 	egress_probe(g->egress, addr);
 }
 
+static const char *on_name(void *arg, const struct mac *mac)
+{
+	const struct guests *g = arg;
+	const struct stack_shared *shared = &g->config.shared;
+
+	for (unsigned int i = 0; i < shared->n_guests; i++) {
+		if (mac_equal(&shared->guests[i].mac, mac))
+			return shared->guests[i].name;
+	}
+	return NULL;
+}
+
 static void on_changed(void *arg)
 {
 	const struct guests *g = arg;
@@ -52,7 +69,55 @@ static void on_changed(void *arg)
 static const struct dhcp_server_owner dhcp_owner = {
 	.reply = on_reply,
 	.probe = on_probe,
+	.name = on_name,
 	.changed = on_changed,
+};
+
+/* --- the DHCPv6 server's -------------------------------------------------- */
+
+struct ipaddr guests_address6(const struct guests *g, const struct ipaddr *addr4)
+{
+	struct ipaddr addr6 = g->config.prefix6;
+
+	memcpy(addr6.b + 12, ipaddr_v4_bytes(addr4), 4);
+	return addr6;
+}
+
+/* The IPv4 address that an address of guests_address6() was made of; else any. */
+static struct ipaddr number_of_address6(const struct guests *g, const struct ipaddr *addr6)
+{
+	struct ipaddr addr4 = ipaddr_from_v4(addr6->b + 12);
+	struct ipaddr made = guests_address6(g, &addr4);
+
+	return ipaddr_equal(&made, addr6) ? addr4 : IPADDR_V6_ANY;
+}
+
+static int on_address6(void *arg, const struct mac *mac, const char *name, bool is_taken,
+		       struct ipaddr *out)
+{
+	const struct guests *g = arg;
+	struct ipaddr addr4;
+	int r = dhcp_server_hold(g->dhcp, mac, name, is_taken, &addr4);
+
+	if (r == 0)
+		*out = guests_address6(g, &addr4);
+	return r;
+}
+
+static void on_reply6(void *arg, const struct mac *mac, const struct ipaddr *to,
+		      const void *message, size_t len)
+{
+	const struct guests *g = arg;
+	const struct endpoint from = { router6, DHCP6_SERVER_PORT };
+	const struct endpoint client = { *to, DHCP6_CLIENT_PORT };
+	const struct iovec iov = { (void *)(uintptr_t)message, len };
+
+	(void)egress_send_udp_to(g->egress, mac, &from, &client, &iov); /* counted there */
+}
+
+static const struct dhcp6_server_owner dhcp6_owner = {
+	.address = on_address6,
+	.reply = on_reply6,
 };
 
 /* --- the guard's ---------------------------------------------------------- */
@@ -60,7 +125,8 @@ static const struct dhcp_server_owner dhcp_owner = {
 static const struct mac *on_leased_to(void *arg, const struct ipaddr *addr)
 {
 	const struct guests *g = arg;
-	const struct lease *lease = ipaddr_is_v4(addr) ? lease_of_address(g->leases, addr) : NULL;
+	struct ipaddr addr4 = ipaddr_is_v4(addr) ? *addr : number_of_address6(g, addr);
+	const struct lease *lease = lease_of_address(g->leases, &addr4);
 
 	return lease && lease->state != LEASE_DECLINED ? &lease->client.mac : NULL;
 }
@@ -200,6 +266,12 @@ void guests_receive_dhcp(struct guests *g, const struct mac *from, const uint8_t
 	dhcp_server_receive(g->dhcp, from, message, len);
 }
 
+void guests_receive_dhcp6(struct guests *g, const struct mac *from, const struct ipaddr *addr,
+			  const uint8_t *message, size_t len)
+{
+	dhcp6_server_receive(g->dhcp6, from, addr, message, len);
+}
+
 void guests_saw(struct guests *g, const struct ipaddr *addr, const struct mac *mac)
 {
 	dhcp_server_saw(g->dhcp, addr, mac);
@@ -213,6 +285,11 @@ int guests_assign(struct guests *g, const struct mac *mac, const char *name, str
 const struct dhcp_server_counters *guests_dhcp_counters(const struct guests *g)
 {
 	return dhcp_server_counters(g->dhcp);
+}
+
+const struct dhcp6_server_counters *guests_dhcp6_counters(const struct guests *g)
+{
+	return dhcp6_server_counters(g->dhcp6);
 }
 
 static void add_address(struct guest_entry *e, const struct ipaddr *addr)
@@ -340,6 +417,37 @@ static int start_dhcp(struct guests *g, struct loop *loop)
 	return 0;
 }
 
+/* A DUID of the gateway's MAC (RFC 8415, section 11.4), so the same at each start. */
+static struct dhcp6_duid own_duid(const struct guests *g)
+{
+	struct dhcp6_duid duid = { .bytes = { 0, 3, 0, 1 }, .len = 10 };
+	struct mac mac = egress_mac(g->egress, false);
+
+	memcpy(duid.bytes + 4, mac.b, sizeof(mac.b));
+	return duid;
+}
+
+static int start_dhcp6(struct guests *g, struct loop *loop)
+{
+	const struct stack_config *c = &g->config;
+	struct dhcp6_server_config config = {
+		.settings = { .server = own_duid(g), .dns = c->dns6, .lease_s = c->lease_s },
+		.prefix = c->prefix6,
+		.owner = &dhcp6_owner,
+		.arg = g,
+	};
+	struct dhcp_settings v4;
+	int r = fill_settings(&v4, c);
+
+	if (r == 0 && c->is_shared && v4.search_len == 0)
+		r = dhcp_add_search(&v4, GUESTS_DOMAIN); /* there is no option of a domain */
+	if (r < 0)
+		return r;
+	memcpy(config.settings.search, v4.search, v4.search_len);
+	config.settings.search_len = v4.search_len;
+	return dhcp6_server_new(loop, &config, &g->dhcp6);
+}
+
 static int add_static(struct guests *g, const struct stack_static_guest *s)
 {
 	const char *name = s->name ? s->name : "";
@@ -359,8 +467,10 @@ static int load_leases(struct guests *g)
 	const struct stack_shared *shared = &g->config.shared;
 	int r = 0;
 
-	for (unsigned int i = 0; r == 0 && i < shared->n_guests; i++)
-		r = add_static(g, &shared->guests[i]);
+	for (unsigned int i = 0; r == 0 && i < shared->n_guests; i++) {
+		if (!ipaddr_is_any(&shared->guests[i].addr))
+			r = add_static(g, &shared->guests[i]);
+	}
 	if (r < 0 || !g->config.is_shared)
 		return r;
 	r = dhcp_server_load(g->dhcp);
@@ -377,7 +487,6 @@ static void reserve(struct guard_config *c, const struct ipaddr *addr)
 
 static void start_guard(struct guests *g)
 {
-	static const struct ipaddr router6 = { { 0xfe, 0x80, [15] = 2 } }; /* libslirp's */
 	const struct stack_config *c = &g->config;
 	struct guard_config config = {
 		.network4 = c->network4,
@@ -414,6 +523,8 @@ int guests_new(struct loop *loop, struct egress *egress, const struct stack_conf
 	start_guard(g);
 	r = start_dhcp(g, loop);
 	if (r == 0)
+		r = start_dhcp6(g, loop);
+	if (r == 0)
 		r = load_leases(g);
 	if (r < 0) {
 		guests_free(g);
@@ -427,6 +538,7 @@ void guests_free(struct guests *g)
 {
 	if (!g)
 		return;
+	dhcp6_server_free(g->dhcp6);
 	dhcp_server_free(g->dhcp);
 	free(g);
 }

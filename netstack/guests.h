@@ -10,6 +10,7 @@
 #include "netstack/dns.h"
 #include "netstack/stack_config.h"
 
+struct dhcp6_server_counters;
 struct dhcp_server_counters;
 struct egress;
 struct guard;
@@ -31,6 +32,9 @@ struct guard *guests_guard(struct guests *guests);
 /* A datagram to the DHCP server, and the MAC address it came from. */
 void guests_receive_dhcp(struct guests *guests, const struct mac *from, const uint8_t *message,
 			 size_t len);
+/* A datagram to the DHCPv6 server, and the addresses it came from. */
+void guests_receive_dhcp6(struct guests *guests, const struct mac *from, const struct ipaddr *addr,
+			  const uint8_t *message, size_t len);
 /* An ARP of a guest. */
 void guests_saw(struct guests *guests, const struct ipaddr *addr, const struct mac *mac);
 /* Answers a question about names that are ours: those of guests, of the host, and
@@ -40,6 +44,9 @@ bool guests_know(const struct guests *guests, const struct dns_question *questio
 /* A lease for a guest that is configured by us, not by DHCP. -ENOSPC. */
 int guests_assign(struct guests *guests, const struct mac *mac, const char *name,
 		  struct ipaddr *addr4);
+/* The IPv6 address of the guest with this IPv4 address, as DHCPv6 tells it: the
+ * prefix with the other behind it. */
+struct ipaddr guests_address6(const struct guests *guests, const struct ipaddr *addr4);
 
 /* Called when a guest has got a lease, or another name. One user; NULL: none. */
 void guests_on_change(struct guests *guests, void (*changed)(void *arg), void *arg);
@@ -58,3 +65,4 @@ struct guest_entry {
 void guests_for_each(const struct guests *guests,
 		     void (*fn)(void *arg, const struct guest_entry *entry), void *arg);
 const struct dhcp_server_counters *guests_dhcp_counters(const struct guests *guests);
+const struct dhcp6_server_counters *guests_dhcp6_counters(const struct guests *guests);

@@ -211,6 +211,29 @@ int link_tap_from_fd(struct loop *loop, const struct tap_fd *tap, struct link **
 	return 0;
 }
 
+int link_tap_adopt(struct loop *loop, int fd, uint16_t mtu, struct link **out)
+{
+	char ifname[NETNS_IFNAME_SIZE] = "", name[64];
+	struct netns_tap tap;
+	struct tap_fd from = { .fd = fd, .mtu = mtu, .name = name };
+	int r = netns_adopt_tap(fd, &tap, ifname);
+
+	if (r < 0) {
+		log_error("descriptor %d: %s", fd,
+			  r == -EINVAL ? "not a TAP interface that was opened with IFF_TAP | "
+					 "IFF_NO_PI" :
+					 strerror(-r));
+		close(fd);
+		return r;
+	}
+	(void)snprintf(name, sizeof(name), "host:%s", ifname);
+	from.header_size = tap.has_vnet ? VNET_HEADER_SIZE : 0;
+	r = link_tap_from_fd(loop, &from, out);
+	if (r < 0)
+		log_error("%s: %s", name, strerror(-r));
+	return r;
+}
+
 static const char *hint_of(const struct tap_config *config, int error)
 {
 	switch (error) {

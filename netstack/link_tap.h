@@ -15,6 +15,11 @@ struct loop;
  * step failed and what to do. The interface goes away with link_free(). */
 int link_tap_new(struct loop *loop, const struct tap_config *config, struct link **out);
 
+/* A TAP interface of ours that somebody else made and opened, so that this process
+ * needs no right to it; as it is configured. Takes fd, and closes it on error. -errno
+ * with one log line. */
+int link_tap_adopt(struct loop *loop, int fd, uint16_t mtu, struct link **out);
+
 /* A descriptor that carries one frame with each read and write. */
 struct tap_fd {
 	int fd;		    /* non-blocking */

@@ -67,6 +67,22 @@ static int create(const struct tap_config *c, bool with_vnet)
 	return fd;
 }
 
+int netns_adopt_tap(int fd, struct netns_tap *out, char ifname[static NETNS_IFNAME_SIZE])
+{
+	struct ifreq ifr = { .ifr_flags = 0 };
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	if (ioctl(fd, TUNGETIFF, &ifr) < 0)
+		return errno == ENOTTY || errno == EBADFD ? -EINVAL : -errno;
+	if (!(ifr.ifr_flags & IFF_TAP) || !(ifr.ifr_flags & IFF_NO_PI))
+		return -EINVAL;
+	*out = (struct netns_tap){ .fd = fd, .has_vnet = ifr.ifr_flags & IFF_VNET_HDR };
+	memcpy(ifname, ifr.ifr_name, NETNS_IFNAME_SIZE);
+	return out->has_vnet && !use_offload(fd) ? -errno : 0;
+}
+
 /* The kernel takes a '%' for a pattern, and no name for its own choice. */
 static bool is_ifname(const char *name)
 {

@@ -21,6 +21,8 @@ struct tap_config {
 	unsigned int prefix6_bits;
 };
 
+#define NETNS_IFNAME_SIZE 16 /* IFNAMSIZ */
+
 struct netns_tap {
 	int fd;	       /* non-blocking */
 	bool has_vnet; /* every read and write starts with a virtio-net header */
@@ -31,6 +33,10 @@ struct netns_tap {
  * says in a few words what failed. */
 int netns_open_tap(const struct tap_config *config, struct netns_tap *out,
 		   char step[static NETNS_STEP_SIZE]);
+
+/* The same of an open TAP interface; -EINVAL: it is none, or has a form of frames that
+ * is not spoken here (IFF_NO_PI is missing). */
+int netns_adopt_tap(int fd, struct netns_tap *out, char ifname[static NETNS_IFNAME_SIZE]);
 
 /* A sock_diag(7) socket, which goes on to see the namespace it was made in. */
 struct netns_diag {

@@ -24,7 +24,7 @@
 
 enum flow_state {
 	FLOW_CONNECTING, /* fd, watch and syn are set */
-	FLOW_ACCEPTING,	 /* fd is set */
+	FLOW_ACCEPTING,	 /* fd is set, or it is served here */
 	FLOW_OPEN,	 /* relay is set */
 };
 
@@ -34,7 +34,7 @@ struct flow {
 	struct outbound *outbound;
 	enum flow_state state;
 	struct endpoint guest, dst;
-	int fd;
+	int fd; /* -1: served here */
 	struct watch *watch;
 	struct relay *relay;
 	uint64_t since_ms;
@@ -172,9 +172,14 @@ static void start_connect(struct flow *f)
 	struct endpoint host;
 	struct sockaddr_storage sa;
 	socklen_t len;
+	int r = o->config.translate(o->config.arg, &f->dst, &host);
 
-	if (o->config.translate(o->config.arg, &f->dst, &host) < 0) {
+	if (r < 0) {
 		refuse(f);
+		return;
+	}
+	if (r > 0) {
+		host_answered(f, 0);
 		return;
 	}
 	f->fd = open_socket(&host, &sa, &len);
@@ -283,6 +288,11 @@ void outbound_accepted(struct outbound *o, const struct endpoint *guest, const s
 		return;
 	}
 	leave_half_open(f);
+	if (f->fd < 0) {
+		free(f);
+		o->config.serve(o->config.arg, dst, stream);
+		return;
+	}
 	r = stream_fd_new(o->loop, f->fd, false, &host);
 	f->fd = -1; /* consumed */
 	if (r == 0)

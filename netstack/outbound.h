@@ -21,8 +21,11 @@ struct outbound;
 struct stream;
 
 struct outbound_config {
-	/* Where the host connects for a guest's destination. -EACCES: nowhere. */
+	/* Where the host connects for a guest's destination. -EACCES: nowhere; 1: the
+	 * connection is served here. */
 	int (*translate)(void *arg, const struct endpoint *dst, struct endpoint *host);
+	/* Takes such a connection once the guest has completed it. */
+	void (*serve)(void *arg, const struct endpoint *dst, struct stream *guest);
 	void *arg;
 };
 

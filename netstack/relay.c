@@ -87,6 +87,17 @@ static enum pump move_peeked(struct direction *d)
 	return PUMP_MOVED;
 }
 
+/* A sink that takes no more is at fault only when there is something for it: what it
+ * said itself may still be on its way. */
+static enum pump sink_is_closed(struct direction *d)
+{
+	uint8_t byte;
+	const struct iovec iov = { &byte, 1 };
+	ssize_t got = d->from->ops->read(d->from, &iov, 1);
+
+	return got > 0 ? sink_said(d, -EPIPE) : source_said(d, got);
+}
+
 /* The sink has memory to be read into. */
 static enum pump move_reserved(struct direction *d)
 {
@@ -94,6 +105,8 @@ static enum pump move_reserved(struct direction *d)
 	int n;
 	ssize_t r = d->to->ops->reserve(d->to, iov, RESERVE_REFS, &n), got;
 
+	if (r == -EPIPE)
+		return sink_is_closed(d);
 	if (r < 0)
 		return sink_said(d, r);
 	got = d->from->ops->read(d->from, iov, n);
@@ -159,7 +172,7 @@ static enum pump move_copied(struct direction *d)
 	return status;
 }
 
-/* Both are sockets, and there is enough to carry for a pipe to be worth it. */
+/* Both can, and there is enough to carry for a pipe to be worth it. */
 static bool is_spliced(struct direction *d)
 {
 	if (!d->from->ops->splice_to || !d->to->ops->splice_from || d->rest_len)
@@ -174,7 +187,12 @@ static enum pump move_spliced(struct direction *d)
 	ssize_t r;
 
 	if (p->len == 0) {
-		r = d->from->ops->splice_to(d->from, p->write_end, p->size);
+		r = d->to->ops->splice_from(d->to, p->read_end, 0);
+		if (r < 0) /* a pipe is no place to keep bytes in */
+			return sink_said(d, r);
+		if (r == 0 || (size_t)r > p->size)
+			r = (ssize_t)p->size;
+		r = d->from->ops->splice_to(d->from, p->write_end, (size_t)r);
 		if (r <= 0)
 			return source_said(d, r);
 		p->len = (size_t)r;

@@ -8,7 +8,6 @@
 #include <time.h>
 
 #include "netstack/amend.h"
-#include "netstack/base/bytes.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/neighbor_answer.h"
@@ -353,6 +352,7 @@ static bool is_dhcp(const struct slirp_gateway *g, const struct endpoint *dst)
 				   ipaddr_equal(&dst->addr, &g->config.gateway4));
 }
 
+/* The same of its DHCPv6 server. */
 static bool is_dhcp6(const struct slirp_gateway *g, const struct endpoint *dst)
 {
 	static const struct ipaddr servers = { { 0xff, 2, [13] = 1, 0, 2 } };
@@ -363,12 +363,8 @@ static bool is_dhcp6(const struct slirp_gateway *g, const struct endpoint *dst)
 
 static bool may_pass_udp(const struct slirp_gateway *g, const struct packet *p)
 {
-	size_t payload = get_be16(p->l4 + 4) - 8U;
-
-	if (is_dhcp(g, &p->dst))
+	if (is_dhcp(g, &p->dst) || is_dhcp6(g, &p->dst))
 		return false;
-	if (is_dhcp6(g, &p->dst))
-		return payload >= 4;
 	if (p->dst.port == 69) /* TFTP */
 		return false;
 	if (is_gateway_or_dns(g, &p->dst.addr))
@@ -528,6 +524,7 @@ int slirp_gateway_new(struct loop *loop, const struct stack_config *config,
 	g->arg = arg;
 	g->config = *config;
 	g->amend = (struct amend_config){ .mtu = config->mtu,
+					  .is_managed = config->is_shared,
 					  .dns6 = config->dns6,
 					  .gateway4 = config->gateway4,
 					  .gateway6 = config->gateway6 };

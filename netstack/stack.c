@@ -3,9 +3,9 @@
  * sender's MAC is noted (egress.c), fragments are collected (reassembly.c), and
  * then it goes to whoever speaks its protocol:
  *
- *   TCP   a first SYN to outbound.c, which lets the host connect; the rest to
- *         lwIP (lwip/engine.c)
- *   UDP   to our resolver (dns_relay.c), to our DHCP server (guests.c), to a flow
+ *   TCP   a first SYN to outbound.c, which lets the host connect, or to our
+ *         resolver (dns_tcp.c); the rest to lwIP (lwip/engine.c)
+ *   UDP   to our resolver (dns_relay.c), to our DHCP servers (guests.c), to a flow
  *         of a forward (udp.c), or out into the world (slirp.c)
  *   ARP, neighbour discovery, ping: slirp.c */
 #include "netstack/stack.h"
@@ -18,8 +18,10 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/capture.h"
+#include "netstack/dhcp6.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
+#include "netstack/dns_tcp.h"
 #include "netstack/egress.h"
 #include "netstack/guard.h"
 #include "netstack/guests.h"
@@ -70,6 +72,16 @@ static bool is_dhcp(const struct stack *s, const struct packet *p)
 						   ipaddr_equal(&p->dst.addr, &s->config.gateway4));
 }
 
+/* RFC 8415, section 7.1; a client that knows the server may ask it alone. */
+static bool is_dhcp6(const struct stack *s, const struct packet *p)
+{
+	static const struct ipaddr servers = { { 0xff, 2, [13] = 1, 0, 2 } };
+
+	return p->dst.port == DHCP6_SERVER_PORT &&
+	       (ipaddr_equal(&p->dst.addr, &servers) ||
+		ipaddr_equal(&p->dst.addr, &s->config.gateway6));
+}
+
 /* DHCP and duplicate address detection come from nobody yet. */
 static bool may_be_anonymous(const struct packet *p)
 {
@@ -98,7 +110,7 @@ static int translate(void *arg, const struct endpoint *dst, struct endpoint *hos
 		return s->config.host_loopback ? 0 : -EACCES;
 	}
 	if (is_dns(s, &dst->addr))
-		return dst->port == DNS_PORT && dns_relay_resolver(s->dns, host) ? 0 : -EACCES;
+		return dst->port == DNS_PORT ? 1 : -EACCES; /* on_dns_connection() */
 	if (is_guest_address(s, &dst->addr) || !ipaddr_is_dialable(&dst->addr))
 		return -EACCES;
 	return 0;
@@ -141,7 +153,10 @@ static void receive_dhcp(struct stack *s, const struct frame *frame, const struc
 
 	if (len <= sizeof(message)) {
 		frame_copy(frame, offset, message, len);
-		guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+		if (p->is_v4)
+			guests_receive_dhcp(s->guests, &p->mac_src, message, len);
+		else
+			guests_receive_dhcp6(s->guests, &p->mac_src, &p->src.addr, message, len);
 	}
 }
 
@@ -156,7 +171,7 @@ static void receive_packet(struct stack *s, struct frame *frame, const struct pa
 			receive_query(s, frame, p);
 			return;
 		}
-		if (is_dhcp(s, p)) {
+		if (is_dhcp(s, p) || is_dhcp6(s, p)) {
 			receive_dhcp(s, frame, p);
 			return;
 		}
@@ -322,6 +337,21 @@ static bool on_dns_question(void *arg, const struct dns_question *q, struct dns_
 	return guests_know(s->guests, q, answer);
 }
 
+static bool on_dns_resolver(void *arg, struct endpoint *out)
+{
+	struct stack *s = arg;
+
+	return dns_relay_resolver(s->dns, out);
+}
+
+static void on_dns_connection(void *arg, const struct endpoint *dst, struct stream *guest)
+{
+	struct stack *s = arg;
+
+	(void)dst; /* there is but one service */
+	dns_tcp_serve(s->dns_tcp, guest);
+}
+
 static void on_dns_reply(void *arg, const struct endpoint *server, const struct endpoint *guest,
 			 const void *message, size_t len)
 {
@@ -355,8 +385,7 @@ int stack_assign(struct stack *s, const struct mac *mac, const char *name, struc
 
 	if (r < 0)
 		return r;
-	*addr6 = s->config.prefix6;
-	memcpy(addr6->b + 12, ipaddr_v4_bytes(addr4), 4);
+	*addr6 = guests_address6(s->guests, addr4);
 	return 0;
 }
 
@@ -399,7 +428,7 @@ int stack_dial_tcp(struct stack *s, const struct endpoint *guest, struct stream 
 {
 	const struct ipaddr *gateway = egress_gateway(s->egress, ipaddr_is_v4(&guest->addr));
 
-	if (!segment_is_up(s->segment))
+	if (!segment_is_up(s->segment) || ipaddr_is_any(&guest->addr))
 		return -ENETDOWN;
 	return engine_connect(s->engine, gateway, guest, out);
 }
@@ -407,6 +436,8 @@ int stack_dial_tcp(struct stack *s, const struct endpoint *guest, struct stream 
 int stack_udp_open(struct stack *s, const struct endpoint *guest,
 		   const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
+	if (ipaddr_is_any(&guest->addr))
+		return -ENETDOWN;
 	return udp_table_open(s->udp, guest, owner, arg, out);
 }
 
@@ -465,7 +496,12 @@ static int build(struct stack *s)
 		.owner = &egress_owner,
 		.arg = s,
 	};
-	const struct outbound_config outbound = { .translate = translate, .arg = s };
+	const struct outbound_config outbound = { .translate = translate,
+						  .serve = on_dns_connection,
+						  .arg = s };
+	const struct dns_tcp_config dns_tcp = { .know = on_dns_question,
+						.resolver = on_dns_resolver,
+						.arg = s };
 	const struct dns_relay_config dns = {
 		.resolv_conf = s->config.resolv_conf,
 		.know = on_dns_question,
@@ -490,6 +526,8 @@ static int build(struct stack *s)
 		r = udp_table_new(s->egress, &s->udp);
 	if (r == 0)
 		r = dns_relay_new(s->loop, &dns, &s->dns);
+	if (r == 0)
+		r = dns_tcp_new(s->loop, &dns_tcp, &s->dns_tcp);
 	if (r == 0)
 		r = slirp_gateway_new(s->loop, &s->config, &slirp_owner, s, &s->slirp);
 	s->flush = (struct loop_hook){ .fn = on_round_end, .arg = s };
@@ -525,6 +563,7 @@ void stack_free(struct stack *s)
 	if (!s)
 		return;
 	outbound_free(s->outbound);
+	dns_tcp_free(s->dns_tcp);
 	engine_free(s->engine); /* its resets still go out */
 	if (s->segment)
 		segment_flush(s->segment);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "netstack/dhcp6_server.h"
 #include "netstack/dhcp_server.h"
 #include "netstack/dns_relay.h"
+#include "netstack/dns_tcp.h"
 #include "netstack/egress.h"
 #include "netstack/guard.h"
 #include "netstack/guests.h"
@@ -64,6 +66,14 @@ static void count_dhcp(const struct counter_sink *sink, const struct dhcp_server
 	count(sink, "dhcp.busy", c->busy);
 }
 
+static void count_dhcp6(const struct counter_sink *sink, const struct dhcp6_server_counters *c)
+{
+	count(sink, "dhcp6.malformed", c->malformed);
+	count(sink, "dhcp6.foreign", c->foreign);
+	count(sink, "dhcp6.exhausted", c->exhausted);
+	count(sink, "dhcp6.declined", c->declined);
+}
+
 static void count_guard(const struct counter_sink *sink, const struct guard *guard)
 {
 	char name[48] = "guard.";
@@ -104,6 +114,7 @@ void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
 	count_segment(&sink, s->segment);
 	count_guard(&sink, guests_guard(s->guests));
 	count_dhcp(&sink, guests_dhcp_counters(s->guests));
+	count_dhcp6(&sink, guests_dhcp6_counters(s->guests));
 	count_tcp(&sink, s);
 	count(&sink, "egress.unresolved", egress_counters(s->egress)->unresolved);
 	count(&sink, "egress.blocked", egress_counters(s->egress)->blocked);
@@ -113,5 +124,9 @@ void stack_counters(struct stack *s, stack_counter_fn *fn, void *arg)
 	count(&sink, "dns.bad-queries", dns_relay_counters(s->dns)->bad_queries);
 	count(&sink, "dns.no-resolver", dns_relay_counters(s->dns)->no_resolver);
 	count(&sink, "dns.timed-out", dns_relay_counters(s->dns)->timed_out);
+	count(&sink, "dns.tcp.bad-queries", dns_tcp_counters(s->dns_tcp)->bad_queries);
+	count(&sink, "dns.tcp.no-resolver", dns_tcp_counters(s->dns_tcp)->no_resolver);
+	count(&sink, "dns.tcp.timed-out", dns_tcp_counters(s->dns_tcp)->timed_out);
+	count(&sink, "dns.tcp.evicted", dns_tcp_counters(s->dns_tcp)->evicted);
 	count(&sink, "dns.evicted", dns_relay_counters(s->dns)->evicted);
 }

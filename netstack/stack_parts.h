@@ -17,6 +17,7 @@ struct stack {
 	struct outbound *outbound;
 	struct udp_table *udp;
 	struct dns_relay *dns;
+	struct dns_tcp *dns_tcp;
 	struct guests *guests;
 	struct slirp_gateway *slirp;
 	struct reassembly reassembly;

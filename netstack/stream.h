@@ -6,7 +6,8 @@
  *
  * One owner; every call on the loop thread; nothing blocks. Bytes are moved by
  * the relay with the least copying that a pair of streams offers:
- *   splice         both are sockets of the kernel: not through our memory at all
+ *   splice         both are, or go by, sockets of the kernel: not through our memory
+ *                  at all
  *   peek/consume   the source has the bytes in memory already
  *   reserve/commit the sink has memory that bytes can be read into
  *   read/write     otherwise
@@ -27,8 +28,9 @@ struct stream_ops {
 	 * other -errno: broken, and every later call says the same. */
 	ssize_t (*read)(struct stream *s, const struct iovec *iov, int n);
 	/* > 0 bytes taken; -EAGAIN full, or not connected yet; other -errno:
-	 * broken. With n 0 it takes nothing and says whether the stream is
-	 * connected: 0, -EAGAIN, or why it cannot be. */
+	 * broken, but -EPIPE with error still 0 says only that the peer takes no
+	 * more: what it sent can be read. With n 0 it takes nothing and says
+	 * whether the stream is connected: 0, -EAGAIN, or why it cannot be. */
 	ssize_t (*write)(struct stream *s, const struct iovec *iov, int n);
 
 	/* Readable bytes in place: fills up to n entries, returns their count
@@ -43,7 +45,8 @@ struct stream_ops {
 	int (*commit)(struct stream *s, size_t len);
 
 	/* Moves up to max bytes from the stream into a pipe, with read()'s result, and
-	 * the other way, with write()'s. NULL if the stream is no socket. */
+	 * the other way, with write()'s; with max 0 the latter says how much it
+	 * would take: at most > 0 bytes, 0 for any number, or -EAGAIN. NULL if the stream has no such thing. */
 	ssize_t (*splice_to)(struct stream *s, int pipe, size_t max);
 	ssize_t (*splice_from)(struct stream *s, int pipe, size_t max);
 

@@ -121,7 +121,7 @@ static ssize_t stream_fd_splice_from(struct stream *base, int pipe, size_t max)
 	struct stream_fd *s = from_stream(base);
 	ssize_t r = not_ready(s);
 
-	if (r < 0)
+	if (r < 0 || max == 0)
 		return r;
 	return outcome(s, splice(pipe, NULL, s->fd, NULL, max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }

@@ -14,6 +14,8 @@ GROUPS = {
     "uml": "User-Mode Linux guest",
     "tunnel-unix-1": "Tunnels over a UNIX socket, one connection",
     "tunnel-unix-8": "Tunnels over a UNIX socket, eight connections",
+    "tunnel-veth-1": "Tunnels over TCP by a veth, one connection",
+    "tunnel-veth-8": "Tunnels over TCP by a veth, eight connections",
     "tunnel-tcp-1": "Tunnels over TCP by the guest's NIC, one connection",
     "tunnel-tcp-8": "Tunnels over TCP by the guest's NIC, eight connections",
     "ssh-1": "SSH to a server on the host's loopback, one connection",

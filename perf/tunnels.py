@@ -2,8 +2,9 @@
 """Ways past the guest's NIC: each starts a tunnel into a namespace guest, to a server on its
 loopback, over a transport that all of a group share.
 
-"unix" is a UNIX socket that both ends reach. "tcp" is a connection of TCP to a port of the
-guest, through a NIC that netfwd serves; the plain relay over that is netfwd's own forward.
+"unix" is a UNIX socket that both ends reach. "veth" is TCP between the two kernels' ends of a
+veth. "tcp" is a connection of TCP to a port of the guest, through a NIC that netfwd serves;
+the plain relay over that is netfwd's own forward.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from measure import Path, is_listening
 
 AGENT_PORT = 2222
 SSH_PORT, SSH_HOST_PORT = 22, 5322
+VETH_HOST, VETH_GUEST = "10.9.0.1", "10.9.0.2"
 CIPHER = "aes128-gcm@openssh.com"
 BUFFER = 262144  # bytes: socat's own 8192 would measure system calls
 
@@ -44,12 +46,24 @@ out.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [s.
 
 
 @contextlib.contextmanager
-def guest():
+def guest(transport):
     g = harness.NamespaceGuest(NS)
     try:
+        if transport == "veth":
+            add_veth()
         yield g, ("nsenter", f"--net=/run/netns/{NS}")
     finally:
+        if transport == "veth":  # with the namespace it would go, but some time after it
+            subprocess.run(["ip", "link", "delete", "veth0"], check=False, timeout=10)
         g.remove()
+
+
+def add_veth():
+    for command in (f"link add veth0 type veth peer name veth0 netns {NS}",
+                    f"address add {VETH_HOST}/30 dev veth0", "link set veth0 up",
+                    f"-n {NS} address add {VETH_GUEST}/30 dev veth0",
+                    f"-n {NS} link set veth0 up"):
+        subprocess.run(["ip", *command.split()], check=True, timeout=10)
 
 
 def path(enter, *forwarders, address="127.0.0.1"):
@@ -77,7 +91,7 @@ def agent(g, *arguments):
 @contextlib.contextmanager
 def netfwd(transport):
     """netfwd and its agent."""
-    with guest() as (g, enter):
+    with guest(transport) as (g, enter):
         if transport == "unix":
             at = harness.new_path("sock")
             arguments, config = [f"--unix={at}"], f"transport: unix, path: {at}"
@@ -85,6 +99,9 @@ def netfwd(transport):
             token = write("token", "perf-perf-perf-perf-perf-perf-perf\n")
             arguments = [f"--tcp=0.0.0.0:{AGENT_PORT}", f"--token-file={token}"]
             config = f"transport: tcp, port: {AGENT_PORT}, tokenFile: {token}"
+            if transport == "veth":
+                arguments.append(f"--from={VETH_HOST}")
+                config += f", host: {VETH_GUEST}"
         file = write("yaml", f"agent: {{{config}}}\nportForwardTypes: {{any: grpc}}\n"
                      f"portForwards:\n- {{guestPort: {GUEST_PORT}, hostPort: {FORWARD_PORT}, "
                      "static: true}\n")
@@ -127,7 +144,7 @@ def ssh(transport):
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True,
                    timeout=10)
     sshd = sshd_command(key)
-    with guest() as (_, enter), contextlib.ExitStack() as stack:
+    with guest(transport) as (_, enter), contextlib.ExitStack() as stack:
         at = harness.new_path("sock")
         if transport == "unix":
             server = stack.enter_context(program("sshd", *enter, sys.executable, "-c", SERVE,
@@ -139,9 +156,11 @@ def ssh(transport):
             server = stack.enter_context(program(
                 "sshd", *enter, sshd[0], "-D", f"-oPort={SSH_PORT}", "-oListenAddress=0.0.0.0",
                 *sshd[2:]))
+            harness.until(lambda: is_listening(server.pid, SSH_PORT), 10, "sshd")
+            reach = ["-p", str(SSH_PORT), VETH_GUEST]
+        if transport == "tcp":
             p = stack.enter_context(netfwd_program(
                 f"--netns={NS}", f"--forward=tcp:127.0.0.1:{SSH_HOST_PORT}:{SSH_PORT}"))
-            harness.until(lambda: is_listening(server.pid, SSH_PORT), 10, "sshd")
             reach = ["-p", str(SSH_HOST_PORT), "127.0.0.1"]
         client = stack.enter_context(program(
             "ssh", "ssh", "-F", "none", "-N", "-i", str(key), "-o", f"Ciphers={CIPHER}",
@@ -182,7 +201,7 @@ def netfwd_ssh(transport):
     key = make_key()
     with contextlib.ExitStack() as stack:
         if transport == "tcp":
-            _, enter = stack.enter_context(guest())
+            _, enter = stack.enter_context(guest(transport))
             where, link = [], [f"--netns={NS}"]
             server = stack.enter_context(sshd_of(enter, key, "0.0.0.0", SSH_PORT))
         else:
@@ -210,23 +229,27 @@ def ssh_loopback():
 
 @contextlib.contextmanager
 def relay(transport):
-    """Copies bytes and knows nothing: two socats over the UNIX socket; over TCP netfwd's
-    forward to the server's port, and a socat from there to the guest's loopback."""
+    """Copies bytes and knows nothing: two socats over the UNIX socket and the veth; over the
+    NIC netfwd's forward to the server's port, and a socat from there to the guest's
+    loopback."""
     listen = f"TCP-LISTEN:{FORWARD_PORT},bind=127.0.0.1,fork,reuseaddr"
-    with guest() as (_, enter), contextlib.ExitStack() as stack:
+    with guest(transport) as (_, enter), contextlib.ExitStack() as stack:
         at = harness.new_path("sock")
         if transport == "unix":
             accept, reach = f"UNIX-LISTEN:{at},fork", f"UNIX-CONNECT:{at}"
         else:
             accept = f"TCP-LISTEN:{AGENT_PORT},fork,reuseaddr"
+            reach = f"TCP:{VETH_GUEST}:{AGENT_PORT}"
         inner = stack.enter_context(program(
             "socat", *enter, "socat", "-b", str(BUFFER), accept,
             f"TCP:127.0.0.1:{GUEST_PORT}"))
         if transport == "unix":
             harness.until(at.exists, 10, "socat's socket")
-            outer = stack.enter_context(program("socat", "socat", "-b", str(BUFFER), listen, reach))
         else:
             harness.until(lambda: is_listening(inner.pid, AGENT_PORT), 10, "socat")
+        if transport != "tcp":
+            outer = stack.enter_context(program("socat", "socat", "-b", str(BUFFER), listen, reach))
+        else:
             outer = stack.enter_context(netfwd_program(
                 f"--netns={NS}", f"--forward=tcp:127.0.0.1:{FORWARD_PORT}:{AGENT_PORT}"))
         wait(outer, lambda: is_listening(outer.pid, FORWARD_PORT), "the relay")

@@ -29,7 +29,8 @@ struct acceptor {
 	struct loop *loop;
 	struct acceptor_owner owner;
 	/* Whether the one at this address may be the host. */
-	bool (*admits)(const struct sockaddr_storage *peer);
+	bool (*admits)(const struct acceptor *a, const struct sockaddr_storage *peer);
+	struct ipaddr from; /* of TCP; any: the gateway */
 	int fd;
 	struct unix_socket unix_socket; /* fd is its; or its is -1 */
 	struct watch *watch;
@@ -51,24 +52,29 @@ struct visitor {
 
 /* --- who is it ----------------------------------------------------------- */
 
-static bool is_host_vsock(const struct sockaddr_storage *peer)
+static bool is_host_vsock(const struct acceptor *a, const struct sockaddr_storage *peer)
 {
 	const struct sockaddr_vm *vm = (const void *)peer;
 
+	(void)a;
 	return vm->svm_family == AF_VSOCK && vm->svm_cid == VMADDR_CID_HOST;
 }
 
-static bool is_anybody(const struct sockaddr_storage *peer)
+static bool is_anybody(const struct acceptor *a, const struct sockaddr_storage *peer)
 {
+	(void)a;
 	(void)peer; /* the file's mode has decided */
 	return true;
 }
 
-static bool is_gateway(const struct sockaddr_storage *peer)
+static bool is_host_tcp(const struct acceptor *a, const struct sockaddr_storage *peer)
 {
 	struct endpoint from;
 
-	return endpoint_from_sockaddr(peer, &from) == 0 && gateway_is(&from.addr);
+	if (endpoint_from_sockaddr(peer, &from) < 0)
+		return false;
+	return ipaddr_is_any(&a->from) ? gateway_is(&from.addr) :
+					 ipaddr_equal(&a->from, &from.addr);
 }
 
 /* --- letting in ---------------------------------------------------------- */
@@ -103,7 +109,7 @@ static void visitor_free(struct visitor *v)
 static void turn_away(struct visitor *v, const char *why)
 {
 	v->acceptor->counters.bad_tokens++;
-	log_limited(LOG_LEVEL_WARN, "a connection from the gateway is refused: %s", why);
+	log_limited(LOG_LEVEL_WARN, "a connection from the host's address is refused: %s", why);
 	close(v->fd);
 	visitor_free(v);
 }
@@ -170,7 +176,7 @@ static int visitor_new(struct acceptor *a, int fd)
 
 static void on_connection(struct acceptor *a, int fd, const struct sockaddr_storage *peer)
 {
-	if (!a->admits(peer)) {
+	if (!a->admits(a, peer)) {
 		a->counters.strangers++;
 		log_limited(LOG_LEVEL_WARN, "a connection that is not the host's is refused");
 		close(fd);
@@ -308,21 +314,21 @@ int acceptor_listen_unix(struct loop *loop, const char *path, const struct accep
 	return finish(a, r, out);
 }
 
-int acceptor_listen_tcp(struct loop *loop, const struct endpoint *local,
-			const struct agent_token *token, const struct acceptor_owner *owner,
-			struct acceptor **out)
+int acceptor_listen_tcp(struct loop *loop, const struct acceptor_tcp *tcp,
+			const struct acceptor_owner *owner, struct acceptor **out)
 {
 	struct acceptor *a = allocate(loop, owner);
 	struct sockaddr_storage address;
-	socklen_t len = endpoint_to_sockaddr(local, &address);
+	socklen_t len = endpoint_to_sockaddr(&tcp->local, &address);
 
 	if (!a)
 		return -ENOMEM;
-	a->admits = is_gateway;
-	a->token = malloc(sizeof(*token));
+	a->admits = is_host_tcp;
+	a->from = tcp->from;
+	a->token = malloc(sizeof(*a->token));
 	if (!a->token)
 		return finish(a, -ENOMEM, out);
-	*a->token = *token;
+	*a->token = *tcp->token;
 	return finish(a, listen_at(a, &address, len), out);
 }
 

@@ -3,8 +3,9 @@
 /* Where the host connects to the agent. Each kind lets nobody in but the host:
  *   AF_VSOCK   by its CID, 2 (vsock(7))
  *   UNIX       by the mode of the socket file, 0600
- *   TCP        by its address, the default gateway's, and a token as its first
- *              line (forwarder/agent_token.h), within ACCEPTOR_PATIENCE_MS
+ *   TCP        by its address, the default gateway's or the one named, and a token
+ *              as its first line (forwarder/agent_token.h), within
+ *              ACCEPTOR_PATIENCE_MS
  * All on the loop thread. */
 #include <stdint.h>
 
@@ -32,14 +33,19 @@ struct acceptor_owner {
 	void *arg;
 };
 
-/* 0 or -errno. The token is copied. VMADDR_PORT_ANY: a port that is free. */
+struct acceptor_tcp {
+	struct endpoint local;
+	struct ipaddr from;		 /* any: the default gateway */
+	const struct agent_token *token; /* is copied */
+};
+
+/* 0 or -errno. VMADDR_PORT_ANY: a port that is free. */
 int acceptor_listen_vsock(struct loop *loop, unsigned int port, const struct acceptor_owner *owner,
 			  struct acceptor **out);
 int acceptor_listen_unix(struct loop *loop, const char *path, const struct acceptor_owner *owner,
 			 struct acceptor **out);
-int acceptor_listen_tcp(struct loop *loop, const struct endpoint *local,
-			const struct agent_token *token, const struct acceptor_owner *owner,
-			struct acceptor **out);
+int acceptor_listen_tcp(struct loop *loop, const struct acceptor_tcp *tcp,
+			const struct acceptor_owner *owner, struct acceptor **out);
 /* Of AF_VSOCK. */
 unsigned int acceptor_vsock_port(const struct acceptor *acceptor);
 void acceptor_free(struct acceptor *acceptor); /* accepts NULL */

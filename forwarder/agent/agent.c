@@ -16,6 +16,7 @@
 #include "forwarder/agent/privileges.h"
 #include "forwarder/agent/serial_device.h"
 #include "forwarder/agent/server.h"
+#include "forwarder/agent/ssh_door.h"
 #include "forwarder/agent_token.h"
 #include "forwarder/port_watch.h"
 #include "netstack/base/descriptor_limit.h"
@@ -37,6 +38,7 @@ struct agent {
 	struct acceptor *acceptors[MAX_ACCEPTORS];
 	unsigned int n_acceptors;
 	struct serial_device *serial;
+	struct ssh_door *ssh_door;
 	unsigned int n_ways; /* for the host to come; 0: the agent is of no use */
 };
 
@@ -167,14 +169,14 @@ static int listen_tcp(struct agent *agent, const struct acceptor_owner *owner)
 	const struct agent_options *o = agent->options;
 	char error[AGENT_TOKEN_ERROR_SIZE], where[ADDR_TEXT_SIZE];
 	struct agent_token token;
+	const struct acceptor_tcp tcp = { o->tcp, o->from, &token };
 	int r = agent_token_read(o->token_path, &token, error);
 
 	if (r < 0) {
 		log_error("--token-file %s", error);
 		return r;
 	}
-	r = acceptor_listen_tcp(agent->loop, &o->tcp, &token, owner,
-				&agent->acceptors[agent->n_acceptors]);
+	r = acceptor_listen_tcp(agent->loop, &tcp, owner, &agent->acceptors[agent->n_acceptors]);
 	return add_acceptor(agent, r, endpoint_format(&o->tcp, where));
 }
 
@@ -234,6 +236,17 @@ static int serve_serial(struct agent *agent, const struct acceptor_owner *owner)
 	return r;
 }
 
+/* A comfort: what else the agent does goes on without. */
+static void offer_ssh(struct agent *agent)
+{
+	int r = ssh_door_open(agent->loop, &agent->ssh_door);
+
+	if (r == -EADDRINUSE)
+		log_info("port 22 of AF_VSOCK is served already, by systemd most likely");
+	else if (r < 0)
+		log_warn("the SSH server is not at port 22 of AF_VSOCK: %s", strerror(-r));
+}
+
 static int open_ways(struct agent *agent)
 {
 	const struct agent_options *o = agent->options;
@@ -253,6 +266,8 @@ static int open_ways(struct agent *agent)
 		r = serve_serial(agent, &owner);
 	if (r == 0 && o->with_stdio)
 		r = serve_stdio(agent);
+	if (r == 0 && o->offers_ssh)
+		offer_ssh(agent);
 	if (r == 0 && agent->n_ways == 0) {
 		log_error("there is no way for the host to come");
 		r = -ENODEV;
@@ -318,6 +333,7 @@ static void tear_down(struct agent *agent)
 	for (unsigned int i = 0; i < agent->n_acceptors; i++)
 		acceptor_free(agent->acceptors[i]);
 	serial_device_free(agent->serial);
+	ssh_door_close(agent->ssh_door);
 	port_watch_free(agent->watch);
 	agent_server_free(agent->server);
 	loop_free(agent->loop);

@@ -11,9 +11,11 @@
 
 enum option_id {
 	OPT_VSOCK = 256, /* above every short option */
+	OPT_VSOCK_SSH,
 	OPT_UNIX,
 	OPT_TCP,
 	OPT_TOKEN_FILE,
+	OPT_FROM,
 	OPT_SERIAL,
 	OPT_STDIO,
 	OPT_READY_FD,
@@ -23,9 +25,11 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "vsock", optional_argument, NULL, OPT_VSOCK },
+	{ "vsock-ssh", no_argument, NULL, OPT_VSOCK_SSH },
 	{ "unix", required_argument, NULL, OPT_UNIX },
 	{ "tcp", required_argument, NULL, OPT_TCP },
 	{ "token-file", required_argument, NULL, OPT_TOKEN_FILE },
+	{ "from", required_argument, NULL, OPT_FROM },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "stdio", no_argument, NULL, OPT_STDIO },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
@@ -48,9 +52,11 @@ static const char help_text[] =
 	"  --tcp ADDR:PORT    TCP (IPv4); only the default gateway may connect, with the\n"
 	"                     token\n"
 	"    --token-file F   whose first line is the token\n"
+	"    --from ADDR      the host's address, if it is not the default gateway\n"
 	"  --stdio            standard input and output; the agent ends with them\n"
 	"\n"
 	"Other:\n"
+	"  --vsock-ssh        let the host to this machine's SSH server by AF_VSOCK, port 22\n"
 	"  -v, --verbose      say more: -v state, -vv what listens, and connections\n"
 	"  --ready-fd N       write 1 to descriptor N once all is set up, and close it\n"
 	"  --help, --version\n"
@@ -126,6 +132,14 @@ static int parse_tcp(struct parser *p)
 	return 0;
 }
 
+static int parse_from(struct parser *p)
+{
+	if (ipaddr_parse(optarg, &p->o->from) < 0 || !ipaddr_is_v4(&p->o->from) ||
+	    ipaddr_is_any(&p->o->from) || ipaddr_is_multicast(&p->o->from))
+		return bad(p, "--from %.60s: must be the IPv4 address of the host", optarg);
+	return 0;
+}
+
 static int parse_ready_fd(struct parser *p)
 {
 	long fd = parse_number(optarg, INT32_MAX);
@@ -155,12 +169,17 @@ static int take_option(struct parser *p, int option)
 	switch (option) {
 	case OPT_VSOCK:
 		return parse_vsock(p);
+	case OPT_VSOCK_SSH:
+		p->o->offers_ssh = true;
+		return 0;
 	case OPT_UNIX:
 		return parse_unix(p);
 	case OPT_TCP:
 		return parse_tcp(p);
 	case OPT_TOKEN_FILE:
 		return parse_path(p, "--token-file", &o->token_path);
+	case OPT_FROM:
+		return parse_from(p);
 	case OPT_SERIAL:
 		return parse_path(p, "--serial", &o->serial_path);
 	case OPT_STDIO:
@@ -215,6 +234,8 @@ static int check_together(struct parser *p)
 	if (o->tcp.port && !o->token_path)
 		return bad(p, "--tcp needs --token-file: other programs of this guest could "
 			      "pretend to be the host");
+	if (!ipaddr_is_any(&o->from) && !o->tcp.port)
+		return bad(p, "--from is for --tcp, which was not given");
 	if (o->token_path && !o->tcp.port)
 		return bad(p, "--token-file is for --tcp, which was not given");
 	if (!o->vsock_port && !o->unix_path && !o->tcp.port && !o->serial_path && !o->with_stdio)

@@ -21,7 +21,9 @@ struct agent_options {
 	const char *serial_path; /* or the name of a virtio port, without a slash */
 	const char *token_path;
 	struct endpoint tcp; /* port 0: not asked for */
+	struct ipaddr from;  /* where the host dials from; any: the default gateway */
 	bool with_stdio;
+	bool offers_ssh; /* at port 22 of AF_VSOCK */
 	unsigned int verbosity;
 	int ready_fd; /* -1: nobody waits */
 };

@@ -18,6 +18,7 @@
 
 struct flow_stream {
 	struct stream base;
+	struct stream_ops ops; /* splice_from only where the transport has it */
 	struct loop *loop;
 	struct http2_stream *http2; /* NULL: not yet, or over */
 	struct flow_observer observer;
@@ -74,12 +75,15 @@ static struct flow_stream *create(struct loop *loop, bool is_agent)
 
 	if (!f)
 		return NULL;
-	f->base.ops = &flow_stream_ops;
+	f->ops = flow_stream_ops;
+	f->base.ops = &f->ops;
 	f->loop = loop;
 	f->is_agent = is_agent;
 	loop_deferred_init(&f->notify, on_notify, f);
 	return f;
 }
+
+static ssize_t flow_splice_from(struct stream *base, int pipe, size_t max);
 
 static void set_dialect(struct flow_stream *f, enum flow_dialect dialect)
 {
@@ -88,6 +92,8 @@ static void set_dialect(struct flow_stream *f, enum flow_dialect dialect)
 	f->dialect = dialect;
 	limits.payload_field = data_field(f);
 	grpc_reader_init(&f->reader, &limits);
+	if (http2_stream_can_splice(f->http2))
+		f->ops.splice_from = flow_splice_from;
 }
 
 int flow_stream_new(struct loop *loop, const struct flow_observer *observer,
@@ -163,8 +169,8 @@ int flow_stream_accept(struct loop *loop, struct http2_stream *s, enum flow_dial
 		http2_stream_refuse(s, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 		return -ENOMEM;
 	}
-	set_dialect(f, dialect);
 	f->http2 = s;
+	set_dialect(f, dialect);
 	http2_stream_own(s, &handler);
 	*out = f;
 	return 0;
@@ -450,6 +456,22 @@ static int flow_commit(struct stream *base, size_t len)
 	frame[1] = (struct iovec){ http2_stream_scratch(f->http2), len };
 	http2_stream_send(f->http2, frame, 2);
 	return 0;
+}
+
+static ssize_t flow_splice_from(struct stream *base, int pipe, size_t max)
+{
+	struct flow_stream *f = from_stream(base);
+	uint8_t head[GRPC_HEAD_MAX];
+	struct iovec iov = { head, 0 };
+	ssize_t room = frame_room(f);
+	size_t len;
+
+	if (room <= 0 || max == 0)
+		return room;
+	len = max < (size_t)room ? max : (size_t)room;
+	iov.iov_len = grpc_head(head, data_field(f), len);
+	http2_stream_splice(f->http2, &iov, pipe, len);
+	return (ssize_t)len;
 }
 
 static void flow_want(struct stream *base, unsigned int events)

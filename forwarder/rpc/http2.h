@@ -107,6 +107,11 @@ size_t http2_stream_room(struct http2_stream *s);
 /* One frame of that many bytes, at most room. The memory is free again when it
  * returns. A connection that breaks over it tells by closed(). */
 void http2_stream_send(struct http2_stream *s, const struct iovec *iov, int n);
+/* Whether the transport can be spliced to. */
+bool http2_stream_can_splice(const struct http2_stream *s);
+/* One frame of what head holds and `len` bytes that are in a pipe; all of them are
+ * taken. */
+void http2_stream_splice(struct http2_stream *s, const struct iovec *head, int pipe, size_t len);
 /* Bytes to go before whatever is sent later, as the windows allow. Copied. 0 or
  * -ENOMEM. */
 int http2_stream_queue(struct http2_stream *s, const void *data, size_t len);

@@ -91,6 +91,8 @@ struct http2_stream {
 	const struct iovec *frame; /* of http2_stream_send(), while it runs */
 	int n_frame;
 	size_t frame_len;
+	int pipe;	 /* of http2_stream_splice() */
+	size_t pipe_len; /* what of the frame is in there */
 	uint8_t *queue;
 	size_t queue_at, queue_len, queue_capacity;
 
@@ -119,6 +121,8 @@ ssize_t http2_out_control(nghttp2_session *session, const uint8_t *data, size_t 
 			  void *arg);
 int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *framehd,
 		   size_t len, nghttp2_data_source *source, void *arg);
+/* `len` bytes out of a pipe that has them, at most HTTP2_FRAME_MAX, to h->scratch. */
+int http2_out_read_pipe(struct http2 *h, int pipe, size_t len);
 bool http2_out_is_full(const struct http2 *h);
 /* The transport is likely to take a frame from where it lies. */
 bool http2_out_has_room(const struct http2 *h);

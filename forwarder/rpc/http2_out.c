@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "forwarder/rpc/http2.h"
 #include "forwarder/rpc/http2_internal.h"
@@ -57,14 +58,19 @@ static void sent(struct http2_out *out, size_t len)
 		out->at = out->len = 0;
 }
 
+static void block(struct http2 *h)
+{
+	h->out.is_blocked = true;
+	h->transport->ops->want(h->transport, STREAM_READ | STREAM_WRITE);
+}
+
 /* What the transport takes, 0 when it is full, -1 when it broke. */
 static ssize_t transport_write(struct http2 *h, const struct iovec *iov, int n)
 {
 	ssize_t r = h->transport->ops->write(h->transport, iov, n);
 
 	if (r == -EAGAIN) {
-		h->out.is_blocked = true;
-		h->transport->ops->want(h->transport, STREAM_READ | STREAM_WRITE);
+		block(h);
 		return 0;
 	}
 	if (r < 0) {
@@ -113,6 +119,57 @@ static int write_through(struct http2 *h, struct iovec *iov, int n)
 	taken = (size_t)r;
 	sent(&h->out, taken < before ? taken : before);
 	return append_all(h, iov + 1, n - 1, taken < before ? 0 : taken - before);
+}
+
+int http2_out_read_pipe(struct http2 *h, int pipe, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t r = read(pipe, h->scratch + done, len - done);
+
+		if (r <= 0)
+			return -EIO;
+		done += (size_t)r;
+	}
+	return 0;
+}
+
+/* As much as the transport takes straight out of the pipe. 0 or -EPIPE. */
+static int splice_through(struct http2 *h, struct http2_stream *s)
+{
+	struct stream *t = h->transport;
+
+	while (s->pipe_len && !h->out.is_blocked) {
+		ssize_t r = t->ops->splice_from(t, s->pipe, s->pipe_len);
+
+		if (r == -EAGAIN) {
+			block(h);
+		} else if (r <= 0) {
+			http2_fail(h, r < 0 ? (int)r : -EIO);
+			return -EPIPE;
+		} else {
+			s->pipe_len -= (size_t)r;
+		}
+	}
+	return 0;
+}
+
+/* The frame's heads, and what is in the pipe. */
+static int out_piped(struct http2 *h, const struct iovec *heads, int n, struct http2_stream *s)
+{
+	size_t rest;
+	int r = append_all(h, heads, n, 0);
+
+	if (r == 0 && s->pipe_len > SMALL_MAX) {
+		r = flush(h);
+		if (r == 0)
+			r = splice_through(h, s);
+	}
+	rest = s->pipe_len;
+	if (r < 0 || rest == 0)
+		return r;
+	s->pipe_len = 0;
+	r = http2_out_read_pipe(h, s->pipe, rest);
+	return r < 0 ? r : append(&h->out, h->scratch, rest);
 }
 
 ssize_t http2_out_control(nghttp2_session *session, const uint8_t *data, size_t len, int flags,
@@ -166,8 +223,12 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
 	} else {
 		iov[2] = (struct iovec){ s->queue + s->queue_at, len };
 	}
-	r = len > SMALL_MAX && !h->out.is_blocked ? write_through(h, iov, n) :
-						    append_all(h, iov + 1, n - 1, 0);
+	if (s->frame_len && s->pipe_len)
+		r = out_piped(h, iov + 1, n - 1, s);
+	else if (len > SMALL_MAX && !h->out.is_blocked)
+		r = write_through(h, iov, n);
+	else
+		r = append_all(h, iov + 1, n - 1, 0);
 	if (r < 0)
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
 	if (s->frame_len)

@@ -6,6 +6,7 @@
 
 #include "forwarder/rpc/http2.h"
 #include "forwarder/rpc/http2_internal.h"
+#include "netstack/stream.h"
 
 struct http2_stream *http2_stream_new(struct http2 *h)
 {
@@ -137,6 +138,30 @@ void http2_stream_send(struct http2_stream *s, const struct iovec *iov, int n)
 	}
 	s->frame_len = 0;
 	s->frame = NULL;
+}
+
+bool http2_stream_can_splice(const struct http2_stream *s)
+{
+	return s->h->transport->ops->splice_from;
+}
+
+void http2_stream_splice(struct http2_stream *s, const struct iovec *head, int pipe, size_t len)
+{
+	struct http2 *h = s->h;
+	size_t rest;
+
+	s->pipe = pipe;
+	s->pipe_len = len;
+	s->frame_len = len;
+	http2_stream_send(s, head, 1); /* queues the head, if something had the right of way */
+	rest = s->pipe_len;
+	s->pipe_len = 0;
+	if (rest == 0)
+		return;
+	if (http2_out_read_pipe(h, pipe, rest) < 0)
+		http2_fail(h, -EIO);
+	else if (http2_stream_queue(s, h->scratch, rest) < 0)
+		http2_fail(h, -ENOMEM);
 }
 
 int http2_stream_queue(struct http2_stream *s, const void *data, size_t len)

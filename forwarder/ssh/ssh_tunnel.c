@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "forwarder/ssh/ssh_backoff.h"
 #include "forwarder/ssh/ssh_listeners.h"
@@ -16,7 +17,8 @@
 #include "netstack/base/loop.h"
 
 /* Two from the start: connections that come together are then on two processes of
- * the guest's sshd, and on two threads here. More when all of them are busy. */
+ * the guest's sshd, and on two threads here. More when all of them are busy, and there
+ * are processors for them. */
 #define SESSIONS_MIN 2U
 #define SESSIONS_MAX 4U
 /* sshd takes a moment to count a session as logged in, and may allow few that are not
@@ -45,7 +47,7 @@ struct ssh_tunnel {
 	struct timer *timer;
 
 	struct slot slots[SESSIONS_MAX];
-	unsigned int n_slots;
+	unsigned int n_slots, max_slots;
 	unsigned int target; /* of config.targets, for the next session */
 	bool is_settled;     /* the second target worked where the first did not */
 	bool has_stopped;
@@ -113,7 +115,7 @@ static struct ssh_session *pick(struct ssh_tunnel *t)
 			least = load;
 		}
 	}
-	if (best && least >= BUSY && t->n_slots < SESSIONS_MAX && n_up(t) == t->n_slots)
+	if (best && least >= BUSY && t->n_slots < t->max_slots && n_up(t) == t->n_slots)
 		ssh_backoff_reset(&t->slots[t->n_slots++].backoff, 0);
 	return best;
 }
@@ -494,6 +496,15 @@ static bool copy_strings(struct ssh_tunnel *t)
 	return is_done;
 }
 
+static unsigned int most_sessions(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (n < SESSIONS_MIN)
+		return SESSIONS_MIN;
+	return n > SESSIONS_MAX ? SESSIONS_MAX : (unsigned int)n;
+}
+
 int ssh_tunnel_new(struct loop *loop, const struct ssh_config *config, struct tunnel **out)
 {
 	struct ssh_tunnel *t = calloc(1, sizeof(*t));
@@ -507,6 +518,7 @@ int ssh_tunnel_new(struct loop *loop, const struct ssh_config *config, struct tu
 	t->loop = loop;
 	t->config = *config;
 	t->n_slots = 1;
+	t->max_slots = most_sessions();
 	list_init(&t->waiting);
 	list_init(&t->listeners.all);
 	r = copy_strings(t) ? 0 : -ENOMEM;

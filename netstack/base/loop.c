@@ -334,11 +334,19 @@ static void on_child_exit(uv_process_t *handle, int64_t status, int signum)
 {
 	struct child *c = handle->data;
 
-	c->on_exit(c->arg, signum ? 128 + signum : (int)status);
+	if (c->on_exit)
+		c->on_exit(c->arg, signum ? 128 + signum : (int)status);
 	uv_close((uv_handle_t *)handle, free_handle);
 }
 
 #define MAX_CHILD_FDS 8
+
+static int child_descriptor(const struct loop_child *child, int i)
+{
+	if (i >= 3)
+		return child->extra_fds[i - 3];
+	return child->stdio && i < 2 ? child->stdio[i] : i;
+}
 
 int loop_spawn(struct loop *loop, const struct loop_child *child, pid_t *pid)
 {
@@ -358,7 +366,7 @@ int loop_spawn(struct loop *loop, const struct loop_child *child, pid_t *pid)
 		return -ENOMEM;
 	for (int i = 0; i < options.stdio_count; i++) {
 		stdio[i].flags = UV_INHERIT_FD;
-		stdio[i].data.fd = i < 3 ? i : child->extra_fds[i - 3];
+		stdio[i].data.fd = child_descriptor(child, i);
 	}
 	c->uv.data = c;
 	c->on_exit = child->on_exit;
@@ -370,4 +378,18 @@ int loop_spawn(struct loop *loop, const struct loop_child *child, pid_t *pid)
 	}
 	*pid = c->uv.pid;
 	return 0;
+}
+
+static void forget_if_it_is(uv_handle_t *handle, void *arg)
+{
+	const pid_t *pid = arg;
+	struct child *c = handle->data;
+
+	if (handle->type == UV_PROCESS && c->uv.pid == *pid)
+		c->on_exit = NULL;
+}
+
+void loop_forget_child(struct loop *loop, pid_t pid)
+{
+	uv_walk(&loop->uv, forget_if_it_is, &pid);
 }

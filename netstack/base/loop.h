@@ -82,9 +82,12 @@ int loop_on_signal(struct loop *loop, int signum, loop_signal_fn *fn, void *arg)
  * or 128 + signal. Returns -errno when it cannot be started. */
 struct loop_child {
 	char *const *argv;
+	const int *stdio; /* two descriptors that are 0 and 1 in its place, or NULL */
 	const int *extra_fds;
 	int n_extra_fds;
 	void (*on_exit)(void *arg, int status);
 	void *arg;
 };
 int loop_spawn(struct loop *loop, const struct loop_child *child, pid_t *pid);
+/* on_exit of that child is not called any more; it is still waited for. */
+void loop_forget_child(struct loop *loop, pid_t pid);

@@ -64,6 +64,13 @@ static void on_probe(void *arg, const struct ipaddr *probed)
 	f->probed = *probed;
 }
 
+static const char *on_name(void *arg, const struct mac *of)
+{
+	(void)arg;
+	(void)of;
+	return NULL;
+}
+
 static void on_changed(void *arg)
 {
 	struct fixture *f = arg;
@@ -74,6 +81,7 @@ static void on_changed(void *arg)
 static const struct dhcp_server_owner owner = {
 	.reply = on_reply,
 	.probe = on_probe,
+	.name = on_name,
 	.changed = on_changed,
 };
 

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -251,6 +252,40 @@ static void a_child_inherits_what_it_is_given(void **state)
 	assert_memory_equal(text, "hi\n", 3);
 }
 
+static void a_child_may_have_other_standard_descriptors(void **state)
+{
+	char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char[]){ "echo hi; exit 7" }, NULL };
+	struct fixture *f = *state;
+	const int stdio[2] = { f->pipe[0], f->pipe[1] };
+	struct loop_child child = {
+		.argv = argv, .stdio = stdio, .on_exit = on_exit_status, .arg = f
+	};
+	char text[8];
+	pid_t pid;
+
+	assert_int_equal(loop_spawn(f->loop, &child, &pid), 0);
+	run_until(f->loop, was_called, f);
+
+	assert_int_equal(read(f->pipe[0], text, sizeof(text)), 3);
+	assert_memory_equal(text, "hi\n", 3);
+}
+
+static void a_forgotten_child_calls_nobody(void **state)
+{
+	char *argv[] = { (char[]){ "sh" }, (char[]){ "-c" }, (char[]){ "exit 7" }, NULL };
+	struct fixture *f = *state;
+	struct loop_child child = { .argv = argv, .on_exit = on_exit_status, .arg = f };
+	pid_t forgotten, pid;
+
+	assert_int_equal(loop_spawn(f->loop, &child, &forgotten), 0);
+	loop_forget_child(f->loop, forgotten);
+	assert_int_equal(waitid(P_PID, (id_t)forgotten, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+	assert_int_equal(loop_spawn(f->loop, &child, &pid), 0);
+	run_until(f->loop, was_called, f);
+
+	assert_int_equal(f->n_calls, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +299,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_timer_can_keep_the_loop_awake, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_stopped_timer_stays_silent, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_inherits_what_it_is_given, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_child_may_have_other_standard_descriptors, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_forgotten_child_calls_nobody, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

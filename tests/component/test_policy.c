@@ -26,6 +26,7 @@ struct policy_fixture {
 	struct tunnel tunnels[RULE_VIA_NONE];
 	struct options options;
 	struct config *config, *older;
+	struct publisher *publisher;
 	struct policy *policy;
 	char ports[4096]; /* what is published: "tcp 8080 " */
 };
@@ -56,14 +57,35 @@ static void add_way(struct policy_fixture *f, enum rule_via kind)
 	ways_add(f->ways, kind, &f->tunnels[kind]);
 }
 
+static int dial_tcp(void *arg, const struct publication *item, struct stream **out)
+{
+	const struct policy_fixture *f = arg;
+	const struct way_request request = publication_request(item);
+
+	return ways_dial(f->ways, &request, out);
+}
+
+static int dial_udp(void *arg, const struct publication *item, const struct udp_flow_owner *owner,
+		    void *owner_arg, struct udp_flow **out)
+{
+	const struct policy_fixture *f = arg;
+	const struct way_request request = publication_request(item);
+
+	return ways_open_udp(f->ways, &request, owner, owner_arg, out);
+}
+
 static int policy_setup_test(void **state)
 {
+	const struct publisher_config config = { .grace_ms = GRACE_DEFAULT_MS };
 	struct policy_fixture *f = calloc(1, sizeof(*f));
-	struct policy_setup setup = { .options = &f->options };
+	const struct publisher_dialer dialer = { dial_tcp, dial_udp, f };
+	struct policy_setup setup = { .options = &f->options, .guest_name = "" };
 
 	events[0] = last_error[0] = '\0';
 	assert_int_equal(loop_new(&f->loop), 0);
 	assert_int_equal(ways_new(f->loop, &f->ways), 0);
+	assert_int_equal(publisher_new(f->loop, &config, &dialer, &f->publisher), 0);
+	setup.publisher = f->publisher;
 	setup.ways = f->ways;
 	assert_int_equal(policy_new(f->loop, &setup, &f->policy), 0);
 	*state = f;
@@ -74,6 +96,7 @@ static int policy_teardown_test(void **state)
 {
 	struct policy_fixture *f = *state;
 
+	publisher_free(f->publisher);
 	policy_free(f->policy);
 	ways_free(f->ways);
 	config_free(f->older);
@@ -118,7 +141,7 @@ static void note_port(void *arg, const char *source, const struct publication_st
 static const char *published(struct policy_fixture *f)
 {
 	f->ports[0] = '\0';
-	publisher_each(policy_publisher(f->policy), note_port, f);
+	publisher_each(f->publisher, note_port, f);
 	return f->ports;
 }
 

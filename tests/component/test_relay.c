@@ -450,6 +450,30 @@ static void a_sink_that_breaks_breaks_the_source(void **state)
 	for_every_pair(broken_pipe);
 }
 
+static void closed_sink(struct fixture *f)
+{
+	join(f);
+	settle(f);
+	f->a.room = 10;
+	mem_stream_feed(&f->b, data, SIZE);
+	mem_stream_eof(&f->b);
+	f->b.takes_no_more = true;
+	settle(f);
+	assert_int_equal(f->n_done, 0);
+	mem_stream_give_room(&f->a, SIZE);
+	settle(f);
+	assert_got(&f->a, data, SIZE);
+	mem_stream_eof(&f->a);
+	settle(f);
+	assert_closed(f);
+}
+
+static void what_a_sink_said_before_it_closed_is_delivered(void **state)
+{
+	(void)state;
+	for_every_pair(closed_sink);
+}
+
 static void broken_shutdown(struct fixture *f)
 {
 	f->b.shutdown_error = -ENOTCONN;
@@ -511,6 +535,7 @@ int main(void)
 		cmocka_unit_test(two_empty_streams_end_at_once),
 		cmocka_unit_test(a_reset_is_passed_on_as_a_reset),
 		cmocka_unit_test(a_sink_that_breaks_breaks_the_source),
+		cmocka_unit_test(what_a_sink_said_before_it_closed_is_delivered),
 		cmocka_unit_test(a_shutdown_that_fails_breaks_both),
 		cmocka_unit_test(freeing_a_relay_resets_both_and_tells_nobody),
 	};

@@ -95,7 +95,7 @@ static int setup(void **state)
 	events[0] = last_error[0] = '\0';
 	assert_int_equal(loop_new(&f->loop), 0);
 	assert_int_equal(ways_new(f->loop, &f->ways), 0);
-	assert_int_equal(reverses_new(f->loop, f->ways, &f->reverses), 0);
+	assert_int_equal(reverses_new(f->loop, f->ways, "", &f->reverses), 0);
 	f->server = host_listen("127.0.0.1", &f->port);
 	*state = f;
 	return 0;

@@ -36,15 +36,12 @@ struct fixture {
 	uint16_t guest_port;
 };
 
-enum kind { NETFWD, GUEST_SERVICE, RAW };
-
-static int begin(void **state, enum kind kind)
+static int begin(void **state, struct agent_pair pair)
 {
 	struct fixture *t = calloc(1, sizeof(*t));
 
 	assert_int_equal(loop_new(&t->loop), 0);
-	t->pair.server_config.guest_service_only = kind == GUEST_SERVICE;
-	t->pair.is_raw = kind == RAW;
+	t->pair = pair;
 	agent_pair_start(&t->pair, t->loop);
 	t->listener = host_listen("127.0.0.1", &t->guest_port);
 	agent_pair_forward_tcp(&t->pair, t->guest_port, &t->forward);
@@ -54,17 +51,22 @@ static int begin(void **state, enum kind kind)
 
 static int setup(void **state)
 {
-	return begin(state, NETFWD);
+	return begin(state, (struct agent_pair){ 0 });
+}
+
+static int setup_narrow(void **state)
+{
+	return begin(state, (struct agent_pair){ .is_narrow = true });
 }
 
 static int setup_guest_service(void **state)
 {
-	return begin(state, GUEST_SERVICE);
+	return begin(state, (struct agent_pair){ .server_config.guest_service_only = true });
 }
 
 static int setup_raw(void **state)
 {
-	return begin(state, RAW);
+	return begin(state, (struct agent_pair){ .is_raw = true });
 }
 
 static int teardown(void **state)
@@ -460,6 +462,9 @@ int main(void)
 		ALL(reset_of_the_client_is_a_reset_of_the_server),
 		ALL(refused_port_of_the_guest_resets_the_client),
 		ALL(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
+		{ "many_bytes_arrive_over_a_transport_that_is_often_full",
+		  many_bytes_arrive_as_they_were_sent_both_ways_at_once, setup_narrow, teardown,
+		  NULL },
 		ALL(reader_that_stops_holds_up_its_own_connection_only),
 		ALL(three_thousand_connections_at_once),
 		OWN(unix_socket_of_the_guest_is_dialled),

@@ -99,6 +99,13 @@ static void on_probe(void *arg, const struct ipaddr *addr)
 	check(ipaddr_is_v4(addr));
 }
 
+static const char *on_name(void *arg, const struct mac *of)
+{
+	(void)arg;
+	(void)of;
+	return NULL;
+}
+
 static void on_changed(void *arg)
 {
 	(void)arg;
@@ -107,6 +114,7 @@ static void on_changed(void *arg)
 static const struct dhcp_server_owner owner = {
 	.reply = on_reply,
 	.probe = on_probe,
+	.name = on_name,
 	.changed = on_changed,
 };
 

@@ -2,6 +2,8 @@
 #include "tests/support/agent_pair.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 #include "forwarder/udp_forward.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream_fd.h"
+#include "tests/support/host_socket.h"
 #include "tests/support/patience.h"
 
 #define RAW_PORT 7U
@@ -73,6 +76,34 @@ static void start_raw(struct agent_pair *p)
 
 /* --- */
 
+static void narrow(int fd)
+{
+	const int size = 8000;
+
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0, "SO_SNDBUF");
+	must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0, "SO_RCVBUF");
+}
+
+/* TCP, as a UNIX socket takes what is spliced whatever its buffer. */
+static void narrow_pair(int fds[2])
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint16_t port;
+	int listener = host_listen("127.0.0.1", &port);
+
+	sin.sin_port = htons(port);
+	narrow(listener); /* what it accepts has the same */
+	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	narrow(fds[0]);
+	must(connect(fds[0], (struct sockaddr *)&sin, sizeof(sin)) == 0, "connect");
+	must(fcntl(listener, F_SETFL, 0) == 0, "to wait");
+	must((fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0, "accept");
+	close(listener);
+	for (int i = 0; i < 2; i++)
+		must(fcntl(fds[i], F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
+}
+
 static int on_connect(void *arg, struct stream **out)
 {
 	struct agent_pair *p = arg;
@@ -82,8 +113,11 @@ static int on_connect(void *arg, struct stream **out)
 	p->n_connects++;
 	if (!p->server)
 		return -ECONNREFUSED;
-	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0,
-	     "socketpair");
+	if (p->is_narrow)
+		narrow_pair(fds);
+	else
+		must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0,
+		     "socketpair");
 	p->server_fd = fds[1];
 	must(stream_fd_new(p->loop, fds[1], false, &guest) == 0, "stream");
 	agent_server_accept(p->server, guest);

@@ -39,8 +39,8 @@ static void list_forwards(void *arg, struct control_status *s)
 static void list_ways(void *arg, struct control_status *s)
 {
 	(void)arg;
-	control_status_way(s, "direct", "up", "");
-	control_status_way(s, "ssh", "down", "no route to host");
+	control_status_way(s, &(struct control_way){ NULL, "direct", "up", "" });
+	control_status_way(s, &(struct control_way){ NULL, "ssh", "down", "no route to host" });
 }
 
 static void list_counters(void *arg, struct control_status *s)

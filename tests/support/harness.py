@@ -330,14 +330,16 @@ class QemuGuest(Machine):
 
 
 class WrappedGuest(Machine):
-    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd."""
+    """A virtual machine that `netfwd qemu` starts, with these arguments for netfwd; `boot` is for
+    the kernel's command line."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, boot=""):
         self.arguments = arguments
+        self.boot = boot
         self.start()
 
     def launch(self, fd):
-        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(),
+        self.netfwd = Netfwd.start(*self.arguments, "--", "qemu-system-x86_64", *qemu_arguments(self.boot),
                                    "-serial", f"file:{new_log('guest console')}",
                                    "-device", "virtio-serial-pci,id=c",
                                    "-chardev", f"socket,id=control,fd={fd}",

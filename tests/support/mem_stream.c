@@ -60,6 +60,8 @@ static ssize_t writable(struct mem_stream *s)
 	if (s->base.error)
 		return s->base.error;
 	check(s->n_shutdowns == 0, "written to after its shutdown");
+	if (s->takes_no_more)
+		return -EPIPE;
 	if (s->room && !s->is_connecting)
 		return (ssize_t)least(s->room, s->max_write);
 	s->waits_to_write = true;

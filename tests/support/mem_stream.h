@@ -25,6 +25,7 @@ struct mem_stream {
 	bool has_eof;
 	int error;		    /* -errno that every call gives */
 	int write_error;	    /* only writing: the peer has gone, its data is here */
+	bool takes_no_more;	    /* writing gives -EPIPE, and that is all */
 	int shutdown_error;	    /* the result of shutdown() */
 	size_t max_read, max_write; /* bytes per call */
 	uint8_t *input;

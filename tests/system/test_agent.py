@@ -7,6 +7,7 @@
 import contextlib
 import os
 import pathlib
+import select
 import signal
 import socket
 import statistics
@@ -97,7 +98,7 @@ class AgentCase(unittest.TestCase):
         self.path = harness.new_path("sock")
         self.prepare()
         self.start_agent()
-        self.addCleanup(lambda: self.agent.stop())
+        self.addCleanup(lambda: self.agent and self.agent.stop())
         self.start_netfwd()
         self.addCleanup(lambda: self.netfwd.stop())
 
@@ -285,6 +286,76 @@ class Tcp(AgentCase):
         self.start_netfwd()
         listener = self.listen()
         self.check_works(listener)
+
+
+class Veth(AgentCase):
+    """By the host's network, which a container has beside netfwd's network card."""
+    name = "agent-veth"
+    host, address = "10.9.0.1", "10.9.0.2"
+
+    def prepare(self):
+        self.token = harness.new_path("token")
+        self.token.write_text("0123456789abcdef0123456789abcdef\n")
+        for command in (f"link add out type veth peer name in netns {self.name}",
+                        f"address add {self.host}/30 dev out", "link set out up",
+                        f"-n {self.name} address add {self.address}/30 dev in",
+                        f"-n {self.name} link set in up"):
+            subprocess.run(["ip", *command.split()], check=True, timeout=10)
+
+    def agent_arguments(self):
+        return ["--tcp=0.0.0.0:2222", f"--token-file={self.token}", f"--from={self.host}"]
+
+    def agent_config(self):
+        return f"{{transport: tcp, host: {self.address}, tokenFile: {self.token}}}"
+
+    def test_the_host_named_is_served_and_the_gateway_is_not(self):
+        listener = self.listen()
+        self.check_works(listener)
+        self.assertIn("tcp 10.9.0.2:2222", self.netfwd.log())
+        self.assertNotIn("not the host's", self.agent.log())
+        with self.subTest("by the NIC"):
+            self.netfwd.stop()
+            self.agent_config = lambda: f"{{transport: tcp, tokenFile: {self.token}}}"
+            self.start_netfwd()
+            self.agent.wait_log("not the host's")
+
+
+class Command(AgentCase):
+    """An agent that netfwd's own command starts."""
+    name = "agent-command"
+
+    def start_agent(self):
+        self.agent = None
+
+    def agent_config(self):
+        return (f"{{transport: command, command: [nsenter, --net=/run/netns/{self.name}, "
+                f"{harness.Agent.binary()}, --stdio]}}")
+
+    def agents(self):
+        pids = subprocess.run(["pgrep", "-P", str(self.netfwd.pid), "netfwd-agent"], text=True,
+                              capture_output=True, check=False, timeout=10).stdout
+        return [int(pid) for pid in pids.split()]
+
+    def test_it_is_started_again_when_it_ends_and_ends_with_netfwd(self):
+        listener = self.listen()
+        self.check_works(listener)
+        (first,) = self.agents()
+        os.kill(first, signal.SIGKILL)
+        self.netfwd.wait_log("nsenter has ended with status 137")
+        self.check_works(listener)
+        (second,) = self.agents()
+        self.assertNotEqual(first, second)
+        self.assertNotIn("stopping ", self.netfwd.log())
+        process = os.pidfd_open(second)
+        self.addCleanup(os.close, process)
+        self.netfwd.stop()
+        self.assertTrue(select.select([process], [], [], PATIENCE)[0], "it still runs")
+
+    def test_one_that_cannot_run_is_said(self):
+        self.netfwd.stop()
+        self.agent_config = lambda: "{transport: command, command: [/nonexistent]}"
+        self.start_netfwd()
+        self.netfwd.wait_log("/nonexistent cannot be started: No such file")
 
 
 class Serial(AgentCase):

@@ -6,8 +6,10 @@
 """A guest that has an SSH server and knows our key, and nothing of netfwd."""
 import os
 import pathlib
+import shutil
 import socket
 import unittest
+import unittest.mock
 
 import paths  # noqa: F401
 import harness
@@ -48,9 +50,23 @@ class Agentless(unittest.TestCase):
         self.addCleanup(self.sshd.kill)
         config = pathlib.Path(harness.new_path("yaml"))
         config.write_text(CONFIG.format(key=self.sshd.key))
+        self.start_netfwd(config)
+
+    def start_netfwd(self, config):
         self.netfwd = harness.Netfwd.start(f"--config={config}", f"--netns={self.guest.name}",
                                            "-v")
         self.addCleanup(lambda: self.netfwd.alive() and self.netfwd.stop())
+
+    def pretend(self, machine):
+        """The guest is of another kind from now on."""
+        command = harness.new_path("sh")
+        command.write_text("#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in\n"
+                           f"*uname*) echo {machine} ;;\n"
+                           "*) eval \"$SSH_ORIGINAL_COMMAND\" ;;\nesac\n")
+        command.chmod(0o755)
+        self.sshd.kill()
+        self.sshd.options = (*self.sshd.options, f"ForceCommand {command}")
+        self.sshd.start()
 
     def listen(self, kind=socket.SOCK_STREAM):
         listener = self.inside.listen("127.0.0.1", PORT, kind)
@@ -96,6 +112,29 @@ class Agentless(unittest.TestCase):
         self.sshd.options = (*self.sshd.options, "ForceCommand false")
         self.sshd.start()
         self.netfwd.wait_log("netfwd-agent does not run in the guest", PATIENCE)
+
+    def test_a_guest_of_a_kind_that_there_is_no_agent_for_is_told(self):
+        self.pretend("s390x")
+        self.netfwd.wait_log("netfwd-agent-s390x: No such file", PATIENCE)
+
+
+class AnotherProcessor(Agentless):
+    """A guest of a kind that has an agent of its own beside netfwd, and netfwd has none."""
+
+    def start_netfwd(self, config):
+        directory = pathlib.Path(harness.new_path("bin"))
+        directory.mkdir()
+        shutil.copy(harness.Netfwd.binary(), directory / "netfwd")
+        shutil.copy(harness.Agent.binary(), directory / "netfwd-agent-other64")
+        self.pretend("other64")
+        with unittest.mock.patch.dict(os.environ, NETFWD=str(directory / "netfwd")):
+            super().start_netfwd(config)
+
+
+def load_tests(loader, _tests, _pattern):
+    """Of the second guest what differs."""
+    name = "test_ports_of_its_loopback_appear_and_nothing_is_left_in_it"
+    return unittest.TestSuite([loader.loadTestsFromTestCase(Agentless), AnotherProcessor(name)])
 
 
 if __name__ == "__main__":

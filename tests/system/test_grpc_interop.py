@@ -320,6 +320,7 @@ class Lima:
         self.lima = lima
         self.ports = [("tcp", "127.0.0.1", 8080)]
         self.events = queue.Queue()
+        self.more = []  # handlers of other services
 
     def get_info(self, _request, _context):
         return self.lima.Info(local_ports=[self.port(p) for p in self.ports])
@@ -378,7 +379,7 @@ class Lima:
         }
         self.server = grpc.server(futures.ThreadPoolExecutor(32))
         self.server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("GuestService", handlers)])
+            [grpc.method_handlers_generic_handler("GuestService", handlers), *self.more])
         self.server.add_insecure_port(f"unix:{path}")
         self.server.start()
 

@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   host, in a network of its own ── netfwd0, 192.168.105.1 ─┐
-#   namespaces one and two ── TAP ───────────────────────────┤
-#   User-Mode Linux uml1 ── vhost-user ──────────────────────┼─ netfwd --shared
+#   namespaces one to four ── TAP ───────────────────────────┤
+#   User-Mode Linux uml1 and uml2 ── vhost-user ─────────────┼─ netfwd --shared
 #   virtual machines vm1 and vm2, joiners ── UNIX stream ────┘
 """A network of many guests: they reach each other and the host, by address and name."""
+import fcntl
+import ipaddress
 import json
 import os
 import pathlib
+import re
 import signal
+import socket
+import struct
 import subprocess
 import time
 import unittest
@@ -25,6 +30,26 @@ from joiner import Joiner
 HOST, GATEWAY, DNS = "192.168.105.1", "192.168.105.2", "192.168.105.3"
 HOST6, PREFIX6 = "fd00:c0a8:69::1", "fd00:c0a8:69:"
 JOINERS = 64
+STOPPED_SECONDS = 60 if harness.SOAK else 0
+# a user without capabilities
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all",
+          "--inh-caps=-all")
+NAMESPACES = ("one", "two", "three", "four")
+MACHINES = ("vm1", "vm2", "uml1", "uml2")
+
+# one question of NAME.netfwd.internal on a connection that the next one could use as well
+TCP_LOOKUP = """
+import socket, struct, sys
+server, name, kind = sys.argv[1:]
+question = b"".join(bytes([len(l)]) + l for l in (name.encode(), b"netfwd", b"internal"))
+query = struct.pack(">6H", 7, 256, 1, 0, 0, 0) + question + struct.pack(">BHH", 0, int(kind), 1)
+s = socket.create_connection((server, 53), 10)
+s.sendall(struct.pack(">H", len(query)) + query)
+reply = s.recv(2, socket.MSG_WAITALL)
+reply = s.recv(int.from_bytes(reply, "big"), socket.MSG_WAITALL)
+size = 4 if kind == "1" else 16
+print(socket.inet_ntop(socket.AF_INET if size == 4 else socket.AF_INET6, reply[-size:]))
+"""
 
 
 def netfwd_output(*arguments):
@@ -43,6 +68,18 @@ def addresses(name):
     return (four or [None])[0], (six or [None])[0]
 
 
+def ipv4_hex(address):
+    return ":".join(re.findall("....", socket.inet_aton(address).hex()))
+
+
+def open_tap(name):
+    """As whoever may make it opens it, for a netfwd that may not."""
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    flags = 0x0002 | 0x1000 | 0x4000  # IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
+    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH", name.encode(), flags))  # TUNSETIFF
+    return fd
+
+
 class Host(harness.Guest):
     """The host itself, where the tests of a guest may run, too."""
 
@@ -56,18 +93,18 @@ class Host(harness.Guest):
 class Shared(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.path, cls.nic = harness.new_path("sock"), harness.new_path("nic")
+        cls.path = harness.new_path("sock")
+        cls.nics = {name: harness.new_path("nic") for name in MACHINES if name.startswith("uml")}
         cls.leases = harness.new_path("leases")
         cls.guests = {}
-        for name in ("one", "two"):
+        for name in NAMESPACES:
             cls.guests[name] = harness.NamespaceGuest(name, dns=(DNS,))
             cls.addClassCleanup(cls.guests[name].remove)
         cls.start_netfwd()
         cls.addClassCleanup(lambda: cls.netfwd.stop())
-        names = ("vm1", "vm2", "uml1")
         with ThreadPoolExecutor() as pool:  # they boot at once
-            machines = list(pool.map(cls.boot, names))
-        for name, machine in zip(names, machines):
+            machines = list(pool.map(cls.boot, MACHINES))
+        for name, machine in zip(MACHINES, machines):
             cls.guests[name] = machine
             cls.addClassCleanup(machine.kill)
             machine.wait_network()
@@ -77,15 +114,15 @@ class Shared(unittest.TestCase):
     @classmethod
     def start_netfwd(cls):
         cls.netfwd = harness.Netfwd.start(
-            "--shared", "-v", f"--stream={cls.path}", "--netns=one", "--netns=two",
-            f"--vhost-user={cls.nic}", "--host-interface=netfwd0", "--loopback=127.105.0.0",
-            f"--leases={cls.leases}")
+            "--shared", "-v", f"--stream={cls.path}", *(f"--netns={n}" for n in NAMESPACES),
+            *(f"--vhost-user={nic}" for nic in cls.nics.values()), "--host-interface=netfwd0",
+            "--loopback=127.105.0.0", f"--leases={cls.leases}")
 
     @classmethod
     def boot(cls, name):
         boot = f"netfwd.name={name}"
-        if name == "uml1":
-            return harness.UmlGuest((cls.nic, harness.UmlGuest.NET), boot=boot)
+        if name in cls.nics:
+            return harness.UmlGuest((cls.nics[name], harness.UmlGuest.NET), boot=boot)
         return harness.QemuGuest(f"stream {cls.path}", boot=boot,
                                  mac=f"52:54:00:00:00:0{name[-1]}")
 
@@ -99,6 +136,12 @@ class Shared(unittest.TestCase):
         joiner.take()
         return joiner
 
+    def ping_all(self, targets):
+        """Of every guest those that targets(guest) lists; all guests at once."""
+        with ThreadPoolExecutor() as pool:
+            for done in [pool.submit(self.ping, name, *targets(name)) for name in self.guests]:
+                done.result()
+
     def ping(self, name, *targets):
         """From a guest to each of the targets, "-6 NAME" by IPv6; one script, as a virtual machine
         needs long to start one."""
@@ -109,12 +152,10 @@ class Shared(unittest.TestCase):
     def test_all_reach_each_other_and_the_host(self):
         known = {name: harness.until(lambda n=name: all(addresses(n)) and addresses(n), 20,
                                      f"the addresses of {name}") for name in self.guests}
-        for source in self.guests:
-            targets = [HOST, GATEWAY, f"-6 {HOST6}"]
-            for target in set(self.guests) - {source}:
-                targets += [known[target][0], f"-6 {known[target][1]}"]
-            with self.subTest(source=source):
-                self.ping(source, *targets)
+        everywhere = [HOST, GATEWAY, f"-6 {HOST6}"]
+        for four, six in known.values():
+            everywhere += [four, f"-6 {six}"]
+        self.ping_all(lambda name: everywhere)
         with self.subTest("the host takes no router of ours"):
             self.assertEqual(Host().output("ip -6 route show default"), "")
         for target in self.guests:
@@ -123,10 +164,12 @@ class Shared(unittest.TestCase):
                 Host().output(f"busybox ping -6 -c 1 -W 10 {known[target][1]}")
 
     def test_all_know_each_others_names(self):
-        for source in self.guests:
-            names = [f"{name}.netfwd.internal" for name in {*self.guests, "host"} - {source}]
-            with self.subTest(source=source):
-                self.ping(source, *names, *(f"-6 {name}" for name in names))
+        names = [f"{name}.netfwd.internal" for name in (*self.guests, "host")]
+        self.ping_all(lambda name: [*names, *(f"-6 {other}" for other in names)])
+        with self.subTest("over TCP"):
+            for kind, address in ((1, addresses("vm1")[0]), (28, addresses("vm1")[1])):
+                self.assertEqual(self.guests["one"].output(
+                    f"/usr/bin/python3 -c '{TCP_LOOKUP}' {DNS} vm1 {kind}").strip(), address)
         with self.subTest("by the search list that DHCP told"):
             self.ping("vm1", "one")
         with self.subTest("and back"):
@@ -214,9 +257,14 @@ class Shared(unittest.TestCase):
                                            f"UDP4-SENDTO:{target}:9"),
                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
             harness.until(lambda: self.counter("segment.congested") > 0, 20, "a full queue")
-            result = self.guests["two"].check("both_ways", addresses("vm1")[0], GUEST_PORT, MEGA)
-            self.assertEqual(result["answer"], result["expected"])
-            self.ping("two", addresses("one")[0])
+            end = time.monotonic() + STOPPED_SECONDS
+            while True:
+                result = self.guests["two"].check("both_ways", addresses("vm1")[0], GUEST_PORT,
+                                                  MEGA)
+                self.assertEqual(result["answer"], result["expected"])
+                self.ping("two", addresses("one")[0])
+                if time.monotonic() > end:
+                    break
             os.killpg(flood.pid, signal.SIGKILL)
             flood.wait(10)
         finally:
@@ -250,6 +298,30 @@ class Shared(unittest.TestCase):
         self.assertIn(own, self.guests["two"].output(f"ip neigh show {one}"))
         self.assertTrue(liar.echo(one))  # it is not punished
 
+    def test_frames_of_odd_sizes_and_a_flood_of_macs_disturb_nobody(self):
+        odd, neighbor = self.join(11), self.join(12)
+        small, jumbo = (
+            frames.ipv4(frames.UDP, frames.udp(9, bytes(size), 9, odd.address, neighbor.address),
+                        odd.address, neighbor.address) for size in (8, 8000))
+
+        def flood():
+            for number in range(1000):
+                other = b"\2\1" + number.to_bytes(4, "big")
+                odd.send(frames.ethernet(frames.IPV4, small, neighbor.mac, other))
+
+        for counter, times, say in (
+                ("link.rx-runt", 1, lambda: odd.send(b"short")),
+                ("segment.not-segmented", 1, lambda: odd.send(
+                    frames.ethernet(frames.IPV4, jumbo, neighbor.mac, odd.mac))),
+                ("guard.spoofed-mac", 1000, flood)):
+            with self.subTest(counter):
+                before = self.counter(counter)
+                say()
+                harness.until(lambda c=counter, b=before + times: self.counter(c) >= b, 10,
+                              f"{counter} to count")
+        self.assertTrue(odd.echo(GATEWAY))
+        self.assertTrue(neighbor.echo(addresses("one")[0]))
+
     def test_status_and_ip_show_the_guests(self):
         guests = {guest["name"]: guest for guest in status()["guests"]}
         for name in self.guests:
@@ -263,12 +335,15 @@ class Shared(unittest.TestCase):
 class Kinds(unittest.TestCase):
     """What is chosen when the network is started."""
 
-    def start(self, *arguments, prefix=()):
-        self.path = harness.new_path("sock")
-        netfwd = harness.Netfwd.start("--shared", f"--stream={self.path}",
-                                      f"--leases={harness.new_path('leases')}", *arguments,
-                                      prefix=prefix)
-        self.addCleanup(netfwd.stop)
+    def start(self, *arguments, **how):
+        place = harness.new_path("shared")
+        place.mkdir(mode=0o777)
+        place.chmod(0o777)
+        self.path = place / "sock"
+        self.netfwd = harness.Netfwd.start("--shared", f"--stream={self.path}",
+                                           f"--leases={place}/leases",
+                                           f"--control={place}/control", *arguments, **how)
+        self.addCleanup(self.netfwd.stop)
 
     join = Shared.join
 
@@ -281,11 +356,45 @@ class Kinds(unittest.TestCase):
             self.path = path
             netfwd = harness.Netfwd.start("--shared", "--netns=kept", f"--stream={path}",
                                           f"--leases={leases}")
+            self.addCleanup(netfwd.kill)
             joiners = [self.join(number) for number in numbers]
             given.append({joiner.mac: joiner.address for joiner in joiners})
             given[-1]["kept"] = addresses("kept")[0]
+            given[-1].update({joiner.mac + b"6": joiner.ask6() for joiner in joiners})
             netfwd.stop()
         self.assertEqual(given[0], given[1])
+
+    def test_dhcp6_gives_a_guest_its_number_in_the_prefix(self):
+        self.start()
+        joiner, alone = self.join(1), Joiner(self.path, 2)  # this one has no IPv4
+        self.addCleanup(alone.close)
+        for guest, number in ((joiner, joiner.address), (alone, "192.168.105.17")):
+            self.assertEqual(ipaddress.ip_address(guest.ask6()),
+                             ipaddress.ip_address(PREFIX6 + ":" + ipv4_hex(number)))
+
+    def test_the_hosts_interface_comes_by_descriptor(self):
+        subprocess.run("ip tuntap add tap7 mode tap; ip addr add 192.168.105.1/24 dev tap7;"
+                       "ip link set tap7 up", shell=True, check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "tuntap", "del", "tap7", "mode", "tap"], check=True,
+                        timeout=10)
+        fd = open_tap("tap7")
+        self.addCleanup(os.close, fd)
+        self.start(f"--host-interface-fd={fd}", prefix=NOBODY, pass_fds=(fd,))
+        guest = self.join(1)
+        self.assertTrue(guest.echo(HOST))
+        self.assertTrue(guest.echo(GATEWAY))
+
+    def test_an_exhausted_range_is_an_event(self):
+        config = pathlib.Path(harness.new_path("yaml"))
+        config.write_text("shared: {range: 192.168.105.16-192.168.105.17}\n")
+        self.start(f"--config={config}", "-v")
+        self.join(1)
+        self.join(2)
+        late = Joiner(self.path, 3)
+        self.addCleanup(late.close)
+        late.ask()
+        self.netfwd.wait_log("addresses-exhausted guest=02:00:00:00:00:03 "
+                             "first=192.168.105.16 last=192.168.105.17")
 
     def test_isolated_guests_reach_the_gateway_alone(self):
         self.start("--isolate")
@@ -332,9 +441,16 @@ class Kinds(unittest.TestCase):
         self.assertIsNotNone(two.wait_for(lambda f: b"hello, neighbor" in f))
 
     def test_bad_input_is_told(self):
+        subprocess.run("ip tuntap add wg7 mode tun", shell=True, check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "tuntap", "del", "wg7", "mode", "tun"], check=True,
+                        timeout=10)
         for arguments, message in (
                 (("--shared", "--forward=tcp:8080:80"), "which guest? Name its address"),
                 (("--shared", "--uplink=nothere0"), "there is no such interface"),
+                (("--shared", "--uplink=wg7"),  # as WireGuard's it carries no Ethernet
+                 "not an Ethernet interface; put a bridge or VXLAN on top of it"),
+                (("--shared", "--host-interface-fd=77"), "no such descriptor was inherited"),
+                (("--shared", "--host-interface-fd=77", "--host-interface=a0"), "give one"),
                 (("--shared", f"--leases={harness.work}"), "the leases cannot be read"),
                 (("--isolate",), "add --shared")):
             with self.subTest(arguments):

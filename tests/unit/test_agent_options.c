@@ -40,7 +40,7 @@ static void every_option_reaches_its_field(void **state)
 	(void)state;
 	assert_int_equal(parse(&c,
 			       "--vsock=77 --unix /run/a --tcp 10.0.0.2:99 --token-file /t "
-			       "--serial port.0 --stdio -vv --ready-fd 9",
+			       "--serial port.0 --vsock-ssh --stdio -vv --ready-fd 9",
 			       &o),
 			 0);
 	assert_int_equal(o.action, AGENT_RUN);
@@ -50,6 +50,7 @@ static void every_option_reaches_its_field(void **state)
 	assert_string_equal(o.token_path, "/t");
 	assert_string_equal(o.serial_path, "port.0");
 	assert_true(o.with_stdio);
+	assert_true(o.offers_ssh);
 	assert_int_equal(o.verbosity, 2);
 	assert_int_equal(o.ready_fd, 9);
 }
@@ -66,6 +67,7 @@ static void what_is_not_given_is_not_asked_for(void **state)
 	assert_null(o.serial_path);
 	assert_int_equal(o.tcp.port, 0);
 	assert_false(o.with_stdio);
+	assert_false(o.offers_ssh);
 	assert_int_equal(o.ready_fd, -1);
 	assert_int_equal(parse(&c, "--help", &o), 0);
 	assert_int_equal(o.action, AGENT_HELP);
@@ -82,6 +84,7 @@ static void mistakes_are_told_with_what_is_wrong(void **state)
 {
 	static const struct mistake mistakes[] = {
 		{ "", "where should the host come from" },
+		{ "--vsock-ssh", "where should the host come from" },
 		{ "--vsock=0", "--vsock=0" },
 		{ "--vsock=99999999999", "--vsock=99999999999" },
 		{ "--vsock=-1", "--vsock=-1" },
@@ -93,6 +96,10 @@ static void mistakes_are_told_with_what_is_wrong(void **state)
 		{ "--tcp 10.0.0.2:65536 --token-file /t", "ADDRESS:PORT" },
 		{ "--tcp host:99 --token-file /t", "host is no IPv4 address" },
 		{ "--tcp ::1:99 --token-file /t", "no IPv4 address" },
+		{ "--stdio --from 10.0.0.1", "--tcp, which was not given" },
+		{ "--tcp 10.0.0.2:99 --token-file /t --from host", "--from host" },
+		{ "--tcp 10.0.0.2:99 --token-file /t --from 0.0.0.0", "--from 0.0.0.0" },
+		{ "--tcp 10.0.0.2:99 --token-file /t --from ::1", "--from ::1" },
 		{ "--stdio --ready-fd 2", "--ready-fd 2" },
 		{ "--stdio --nonsense", "--nonsense" },
 		{ "--stdio -x", "-x" },

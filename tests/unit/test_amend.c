@@ -108,6 +108,21 @@ static void a_router_advertisement_tells_mtu_and_resolver(void **state)
 	assert_untouched(f);
 }
 
+static void a_managed_network_is_told_to_be_one(void **state)
+{
+	static const uint8_t *const slirp[] = { source_option, prefix_option, NULL };
+	struct amend_config managed = config;
+	struct fixture f = ra(slirp, 16);
+
+	(void)state;
+	managed.is_managed = true;
+	assert_int_equal(f.bytes[RA_AT + 5], 0);
+	f.len = amend_frame(f.bytes, f.len, &managed);
+	assert_int_equal(f.bytes[RA_AT + 5], 0xc0);
+	assert_true(wire_has_right_checksum(f.bytes, f.len));
+	free(f.bytes);
+}
+
 static void what_the_advertisement_has_stays(void **state)
 {
 	static const uint8_t *const with_dns[] = { prefix_option, dns_option, source_option, NULL };
@@ -209,6 +224,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_router_advertisement_tells_mtu_and_resolver),
+		cmocka_unit_test(a_managed_network_is_told_to_be_one),
 		cmocka_unit_test(what_the_advertisement_has_stays),
 		cmocka_unit_test(a_refusal_comes_from_the_gateway),
 		cmocka_unit_test(other_refusals_stay_as_they_are),

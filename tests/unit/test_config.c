@@ -44,7 +44,7 @@ static void every_field_reaches_its_place(void **state)
 			   "  hostKeyChecking: accept-new\n"
 			   "  overVsock: true\n"
 			   "  keepalive: {interval: 15, countMax: 4}\n"
-			   "agent: {transport: tcp, port: 5000, tokenFile: /t}\n"
+			   "agent: {transport: tcp, port: 5000, tokenFile: /t, host: 10.0.0.2}\n"
 			   "logging: {level: debug, json: true, pcap: a.pcap}\n"
 			   "plain: true\n"
 			   "portForwardTypes: {tcp: auto, udp: direct}\n"
@@ -80,6 +80,7 @@ static void every_field_reaches_its_place(void **state)
 	assert_int_equal(c->agent.transport, CONFIG_AGENT_TCP);
 	assert_int_equal(c->agent.port, 5000);
 	assert_string_equal(c->agent.token_file, "/t");
+	assert_string_equal(c->agent.host, "10.0.0.2");
 	assert_int_equal(c->logging.level, CONFIG_LEVEL_DEBUG);
 	assert_int_equal(c->logging.json, RULE_SWITCH_ON);
 	assert_string_equal(c->logging.pcap, "a.pcap");
@@ -98,6 +99,19 @@ static void every_field_reaches_its_place(void **state)
 	assert_string_equal(r[2].guest_socket, "/g");
 	assert_string_equal(r[2].host_socket, "/run/netfwd/sock/h");
 	assert_true(r[2].is_reverse);
+	config_free(c);
+}
+
+static void an_agent_may_be_a_command(void **state)
+{
+	struct config *c = parse_good("agent: {transport: command, command: [ssh, a, \"b c\"]}\n");
+
+	(void)state;
+	assert_int_equal(c->agent.transport, CONFIG_AGENT_COMMAND);
+	assert_int_equal(c->agent.n_command, 3);
+	assert_string_equal(c->agent.command[0], "ssh");
+	assert_string_equal(c->agent.command[2], "b c");
+	assert_int_equal(c->set.types.udp, RULE_VIA_AUTO);
 	config_free(c);
 }
 
@@ -120,6 +134,41 @@ static void nothing_but_defaults(void **state)
 	}
 }
 
+static void a_guest_of_a_shared_network_has_rules_and_ways_of_its_own(void **state)
+{
+	struct config *c = parse_good("shared:\n"
+				      "  guests:\n"
+				      "  - name: web\n"
+				      "    mac: 02:00:00:00:00:01\n"
+				      "    portForwards: [{guestPort: 80, hostPort: 8080}]\n"
+				      "    agent: {transport: tcp, tokenFile: /t}\n"
+				      "  - name: db\n"
+				      "    plain: true\n"
+				      "    ssh: {user: me, localPort: 60022}\n"
+				      "    vsock: /v\n"
+				      "  - mac: 02:00:00:00:00:03\n");
+	const struct config_shared_guest *web = config_find_guest(c, "web");
+	const struct config_shared_guest *db = config_find_guest(c, "db");
+	const struct config_shared_guest *other = config_find_guest(c, "02:00:00:00:00:03");
+
+	(void)state;
+	assert_non_null(web);
+	assert_int_equal(web->own.set.n_rules, 1);
+	assert_int_equal(web->own.set.rules[0].host_first, 8080);
+	assert_int_equal(web->own.set.types.tcp, RULE_VIA_AUTO);
+	assert_int_equal(web->own.agent.transport, CONFIG_AGENT_TCP);
+	assert_non_null(db);
+	assert_int_equal(db->own.set.types.tcp, RULE_VIA_SSH);
+	assert_int_equal(db->own.set.ssh_port, 60022);
+	assert_true(db->own.set.is_plain);
+	assert_string_equal(db->own.guest.vsock, "/v");
+	assert_non_null(other);
+	assert_int_equal(other->own.set.types.udp, RULE_VIA_AUTO);
+	assert_null(config_find_guest(c, "nobody"));
+	assert_int_equal(c->set.n_rules, 0);
+	config_free(c);
+}
+
 struct bad {
 	const char *text;
 	unsigned int line, column;
@@ -137,6 +186,16 @@ static const struct bad bad_texts[] = {
 	{ "\xff\xfe{\0}\0", 0, 0, "", "is no YAML" },
 	{ "plain: true\n---\nplain: true\n", 0, 0, "", "one YAML document" },
 	{ "- plain\n", 1, 1, "", "must be a mapping" },
+	{ "shared:\n  guests:\n  - name: a\n    portForwards:\n    - {guestPort: 70000}\n", 5, 19,
+	  "shared.guests[0].portForwards[0].guestPort", "must be" },
+	{ "shared:\n  guests:\n  - {name: a, agent: {transport: tcp}}\n", 3, 22,
+	  "shared.guests[0].agent.tokenFile", "must be set" },
+	{ "shared:\n  guests:\n  - {name: a, agent: {transport: vsock}}\n", 3, 34,
+	  "shared.guests[0].agent.transport", "the guest has none" },
+	{ "shared:\n  guests:\n  - {name: a}\n  - {name: b}\n  - {name: a}\n", 5, 12,
+	  "shared.guests[2].name", "is that of shared.guests[0]" },
+	{ "shared:\n  guests: [{name: A_b}]\n", 2, 19, "shared.guests[0].name", "must be 1 to 63" },
+	{ "shared:\n  range: x\n", 2, 10, "shared.range", "is \"x\"" },
 	{ "just text\n", 1, 1, "", "must be a mapping" },
 	{ "ssh: &a {}\nagent: *a\n", 0, 0, "", "aliases" },
 	{ "plain: true\nssh: {}\nplain: false\n", 3, 1, "plain", "more than once" },
@@ -170,6 +229,15 @@ static const struct bad bad_texts[] = {
 	{ "{agent: {transport: ssh}, ssh: {localPort: 60022}}\n", 1, 21, "agent.transport",
 	  "ssh.user" },
 	{ "agent: {transport: tcp}\n", 1, 8, "agent.tokenFile", "must be set" },
+	{ "agent: {transport: tcp, tokenFile: /t, host: guest}\n", 1, 46, "agent.host",
+	  "\"guest\": must be an address" },
+	{ "agent: {transport: tcp, tokenFile: /t, host: 0.0.0.0}\n", 1, 46, "agent.host",
+	  "must be an address" },
+	{ "agent: {transport: vsock, host: 10.0.0.2}\n", 1, 33, "agent.host", "to be tcp" },
+	{ "agent: {transport: command}\n", 1, 8, "agent.command", "must be set" },
+	{ "agent: {transport: command, command: ['']}\n", 1, 38, "agent.command",
+	  "begin with a program" },
+	{ "agent: {transport: vsock, command: [a]}\n", 1, 36, "agent.command", "to be command" },
 	{ "agent: {transport: tcp, tokenFile: /t, port: 70000}\n", 1, 46, "agent.port",
 	  "1 to 65535" },
 	{ "logging: {level: loud}\n", 1, 18, "logging.level", "warn, info, debug or trace" },
@@ -358,6 +426,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_field_reaches_its_place),
+		cmocka_unit_test(a_guest_of_a_shared_network_has_rules_and_ways_of_its_own),
+		cmocka_unit_test(an_agent_may_be_a_command),
 		cmocka_unit_test(nothing_but_defaults),
 		cmocka_unit_test(faults_are_named_with_their_place_and_what_is_right),
 		cmocka_unit_test(all_faults_come_in_one_run),

@@ -50,6 +50,9 @@ static void what_needs_a_new_start_is_named(void **state)
 			    "ssh.host ssh.keepalive.interval ");
 	assert_string_equal(changes("{}", "agent: {transport: unix, path: /a}"),
 			    "agent.transport agent.path ");
+	assert_string_equal(changes("agent: {transport: command, command: [a, b]}",
+				    "agent: {transport: command, command: [a, c]}"),
+			    "agent.command ");
 }
 
 static void lists_are_compared_by_their_elements(void **state)

@@ -166,25 +166,28 @@ static void faults_are_named(void **state)
 	static const struct {
 		const char *yaml, *fault;
 	} cases[] = {
-		{ "shared: {range: 10.0.0.9}", "shared.range is \"10.0.0.9\": must be two IPv4" },
+		{ "shared: {range: 10.0.0.9}", "is \"10.0.0.9\": must be two IPv4" },
 		{ "shared: {range: 10.0.0.9-10.0.0.8}", "must be two IPv4 addresses" },
 		{ "shared: {leaseTime: 5}", "must be 60 to 31536000 seconds, but is 5" },
 		{ "shared: {loopback: 127.0.0.0}", "must be 127.N.0.0" },
 		{ "shared: {loopback: 10.0.0.0}", "must be 127.N.0.0" },
-		{ "shared: {loopbackPorts: [0]}", "shared.loopbackPorts[0] is 0: must be 1 to" },
-		{ "shared: {ntp: [time.example]}", "shared.ntp[0] is \"time.example\": must be" },
+		{ "shared: {loopbackPorts: [0]}", "is 0: must be 1 to" },
+		{ "shared: {ntp: [time.example]}", "is \"time.example\": must be" },
 		{ "shared: {ntp: ['::1']}", "must be an IPv4 address" },
 		{ "shared: {search: [a, b, c, d, e]}", "has 5 domains: must be at most 4" },
-		{ "shared: {guests: [{address: 10.0.0.1}]}",
-		  "guests[0].mac is \"\": must be given" },
+		{ "shared: {guests: [{plain: true}]}", "must be given, or name" },
+		{ "shared: {guests: [{name: a, address: 10.0.0.1}]}", "needs mac" },
 		{ "shared: {guests: [{mac: '1:2', address: 10.0.0.1}]}",
 		  "must be the MAC address" },
 		{ "shared: {guests: [{mac: '01:00:00:00:00:01', address: 10.0.0.1}]}",
 		  "must be the MAC address of one card" },
-		{ "shared: {guests: [{mac: '02:00:00:00:00:01'}]}", "must be an IPv4 address" },
+		{ "shared: {guests: [{mac: '02:00:00:00:00:01', address: x}]}",
+		  "must be an IPv4 address" },
 		{ "shared: {uplink: a/b}", "an interface's name has" },
 		{ "shared: {}\nguest: {netns: a}", "is for a single guest" },
 		{ "shared: {}\nportForwards: [{guestPort: 80}]", "are rules for a single guest" },
+		{ "shared: {}\nssh: {user: me}", "is for a single guest" },
+		{ "shared: {}\nagent: {transport: unix, path: /a}", "is for a single guest" },
 	};
 	struct fixture f;
 

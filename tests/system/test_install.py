@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+#   netfwd agent install ══ SSH ══ sshd ── sh, in a root directory of its own
+"""The agent is brought into a guest for good, by its SSH server."""
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import unittest
+
+import paths  # noqa: F401
+import harness
+import sshd
+
+AGENT = "usr/local/bin/netfwd-agent"
+CONFIG = """
+ssh: {{host: 127.0.0.1, port: {port}, user: root, identityFile: {key}{more}}}
+agent: {agent}
+"""
+# Stands in for a program that tells an init what to do: keeps what it was told.
+RECORDER = "#!/bin/sh\necho \"${0##*/} $*\" >>/told\n"
+
+
+class Root:
+    """A root directory with busybox, for a server that shuts its sessions in there."""
+
+    def __init__(self):
+        os.chmod("/run", 0o755)  # the sandbox's own; sshd wants nobody else to write above it
+        self.path = pathlib.Path(harness.new_path("root"))
+        for name in ("bin", "dev", "etc", "tmp", "run"):
+            (self.path / name).mkdir(parents=True)
+        busybox = shutil.which("busybox")
+        shutil.copy(busybox, self.path / "bin/busybox")
+        for applet in subprocess.check_output([busybox, "--list"], text=True).split():
+            if applet not in ("busybox", "rc-service"):
+                (self.path / "bin" / applet).symlink_to("busybox")
+        shell = self.path / pwd.getpwuid(0).pw_shell.lstrip("/")
+        if not shell.is_symlink():
+            shell.parent.mkdir(parents=True, exist_ok=True)
+            self.program(shell.relative_to(self.path), '#!/bin/sh\nexec /bin/sh "$@"\n')
+
+    def program(self, name, text=RECORDER):
+        path = self.path / name
+        path.unlink(missing_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def told(self):
+        path = self.path / "told"
+        text = path.read_text() if path.exists() else ""
+        path.unlink(missing_ok=True)
+        return text.splitlines()
+
+    def text(self, name):
+        return (self.path / name).read_text()
+
+
+@unittest.skipIf(harness.Agent.is_sanitized(), "an agent with a sanitizer is no static program")
+class Install(unittest.TestCase):
+    def setUp(self):
+        self.root = Root()
+        os.environ["XDG_STATE_HOME"] = str(harness.new_path("state"))
+        self.addCleanup(os.environ.pop, "XDG_STATE_HOME")
+        self.sshd = sshd.Sshd(f"ChrootDirectory {self.root.path}", "SetEnv PATH=/bin")
+        self.addCleanup(self.sshd.kill)
+
+    def install(self, agent, *arguments, more="", key=None):
+        """(exit status, what was said)."""
+        config = pathlib.Path(harness.new_path("yaml"))
+        config.write_text(CONFIG.format(port=self.sshd.port, key=key or self.sshd.key, agent=agent,
+                                        more=more))
+        done = subprocess.run(
+            ["timeout", "60", harness.Netfwd.binary(), "agent", "install", f"--config={config}",
+             *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False)
+        return done.returncode, done.stdout
+
+    def test_with_systemd_it_is_started_and_once_more_changes_nothing(self):
+        (self.root.path / "run/systemd/system").mkdir(parents=True)
+        self.root.program("bin/systemctl")
+        status, text = self.install("{transport: serial}", more=", overVsock: true")
+        self.assertEqual(status, 0, text)
+        self.assertIn("started by systemd", text)
+        agent = self.root.path / AGENT
+        self.assertEqual(agent.read_bytes(), pathlib.Path(harness.Agent.binary()).read_bytes())
+        self.assertEqual(agent.stat().st_mode & 0o777, 0o755)
+        self.assertIn(f"ExecStart=/{AGENT} --serial io.netfwd.agent.0 --vsock-ssh\n",
+                      self.root.text("etc/systemd/system/netfwd-agent.service"))
+        self.assertEqual(self.root.told(), ["systemctl daemon-reload",
+                                            "systemctl -q enable netfwd-agent",
+                                            "systemctl restart netfwd-agent"])
+        before = agent.stat()
+        status, text = self.install("{transport: serial}", more=", overVsock: true")
+        self.assertEqual(status, 0, text)
+        self.assertIn(f"/{AGENT} is there already", text)
+        self.assertEqual(agent.stat().st_ino, before.st_ino)
+        self.assertEqual(self.root.told()[-1], "systemctl start netfwd-agent")
+        self.assertEqual(list((self.root.path / "tmp").iterdir()), [])
+
+    def test_with_openrc_and_a_token(self):
+        for name in ("bin/rc-service", "bin/rc-update"):
+            self.root.program(name)
+        token = pathlib.Path(harness.new_path("token"))
+        token.write_text("0123456789abcdef0123456789abcdef\n")
+        token.chmod(0o600)
+        status, text = self.install(f"{{transport: tcp, tokenFile: {token}}}")
+        self.assertEqual(status, 0, text)
+        self.assertIn("--tcp 0.0.0.0:2222 --token-file /etc/netfwd-token",
+                      self.root.text("etc/init.d/netfwd-agent"))
+        self.assertEqual(self.root.text("etc/netfwd-token"), token.read_text())
+        self.assertEqual((self.root.path / "etc/netfwd-token").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.root.told(), ["rc-update -q add netfwd-agent default",
+                                            "rc-service -q netfwd-agent restart"])
+
+    def test_a_guest_of_another_init_is_told_what_to_start(self):
+        status, text = self.install("{transport: vsock}")
+        self.assertEqual(status, 1)
+        self.assertIn(f"neither systemd nor OpenRC is here: have this started at boot: "
+                      f"/{AGENT} --vsock=2222\n", text)
+
+    def test_a_processor_that_there_is_no_agent_for_is_told(self):
+        self.sshd.kill()
+        self.sshd.options = (*self.sshd.options, "ForceCommand echo s390x")
+        self.sshd.start()
+        status, text = self.install("{transport: vsock}")
+        self.assertEqual(status, 1)
+        self.assertIn("netfwd-agent-s390x: No such file", text)
+
+    def test_a_server_that_does_not_let_us_in_is_told(self):
+        status, text = self.install("{transport: vsock}", key=sshd.make_key())
+        self.assertEqual(status, 1)
+        self.assertIn("does not let us in as root", text)
+
+    def test_steps_are_printed_when_asked_for(self):
+        status, text = self.install("{transport: vsock}", "--print")
+        self.assertEqual(status, 0, text)
+        self.assertIn("1. Copy the agent", text)
+        self.assertFalse((self.root.path / AGENT).exists())
+
+
+if __name__ == "__main__":
+    harness.main()
