@@ -47,9 +47,9 @@ static const cyaml_strval_t host_keys[] = {
 };
 
 static const cyaml_strval_t transports[] = {
-	{ "none", CONFIG_AGENT_NONE },	   { "vsock", CONFIG_AGENT_VSOCK },
-	{ "serial", CONFIG_AGENT_SERIAL }, { "unix", CONFIG_AGENT_UNIX },
-	{ "tcp", CONFIG_AGENT_TCP },	   { "ssh", CONFIG_AGENT_SSH },
+	{ "none", CONFIG_AGENT_NONE },	     { "vsock", CONFIG_AGENT_VSOCK },
+	{ "serial", CONFIG_AGENT_SERIAL },   { "unix", CONFIG_AGENT_UNIX },
+	{ "tcp", CONFIG_AGENT_TCP },	     { "ssh", CONFIG_AGENT_SSH },
 	{ "command", CONFIG_AGENT_COMMAND },
 };
 

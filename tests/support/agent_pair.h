@@ -29,7 +29,7 @@ struct agent_pair {
 	struct agent_server_config server_config;
 	struct udp_hub *hub;
 	unsigned int n_connects; /* tries */
-	bool is_narrow; /* the transport takes little at a time, so it is often full */
+	bool is_narrow;		 /* the transport takes little at a time, so it is often full */
 	/* what listeners() has told last */
 	struct port_listener *listeners;
 	unsigned int n_listeners, n_told;
