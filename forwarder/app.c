@@ -191,8 +191,8 @@ static int start_control(struct app *app)
 {
 	const struct app_control_setup setup = {
 		.stack = app->stack,
-		.guests = app->guests,
 		.vsock = guest_vsock_of(app->vsock),
+		.guests = app->guests,
 		.options = &app->options,
 		.loopbacks = shared_links_loopbacks(app_link_shared(app->link)),
 	};

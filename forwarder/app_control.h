@@ -13,8 +13,8 @@ struct vsock;
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
-	struct guest_set *guests;
 	struct vsock *vsock; /* NULL: the guest has none */
+	struct guest_set *guests;
 	const struct options *options;
 	struct loopbacks *loopbacks; /* NULL: there are none */
 };

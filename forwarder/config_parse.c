@@ -169,6 +169,7 @@ static const cyaml_schema_field_t shared_guest_fields[] = {
 	STRING("vsock", struct config_shared_guest, own.guest.vsock),
 	INT("vsockCid", struct config_shared_guest, own.guest.vsock_cid),
 	STRING("vsockUds", struct config_shared_guest, own.guest.vsock_uds),
+	STRING("vsockConnect", struct config_shared_guest, own.guest.vsock_connect),
 	SECTION("ssh", struct config_shared_guest, own.ssh, ssh_fields),
 	SECTION("agent", struct config_shared_guest, own.agent, agent_fields),
 	SWITCH("plain", struct config_shared_guest, own.plain),

@@ -308,6 +308,17 @@ static int take_shared_option(struct parser *p, int option)
 	}
 }
 
+static int take_vsock(struct parser *p, int option)
+{
+	if (option == OPT_VSOCK)
+		return parse_socket_path(p, "--vsock", &p->o->vsock_path);
+	if (option == OPT_VSOCK_UDS)
+		return parse_socket_path(p, "--vsock-uds", &p->o->vsock_uds);
+	if (option == OPT_VSOCK_CONNECT)
+		return parse_socket_path(p, "--vsock-connect", &p->o->vsock_peer);
+	return parse_cid(p);
+}
+
 /* One option, its argument in optarg. */
 static int take_option(struct parser *p, int option)
 {
@@ -329,13 +340,10 @@ static int take_option(struct parser *p, int option)
 	case OPT_NIC:
 		return parse_nic(p);
 	case OPT_VSOCK:
-		return parse_socket_path(p, "--vsock", &o->vsock_path);
 	case OPT_VSOCK_CID:
-		return parse_cid(p);
 	case OPT_VSOCK_UDS:
-		return parse_socket_path(p, "--vsock-uds", &o->vsock_uds);
 	case OPT_VSOCK_CONNECT:
-		return parse_socket_path(p, "--vsock-connect", &o->vsock_peer);
+		return take_vsock(p, option);
 	case OPT_CONFIG:
 		o->config_path = optarg;
 		return 0;

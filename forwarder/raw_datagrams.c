@@ -126,9 +126,9 @@ static bool is_possible(const uint8_t *data)
 }
 
 /* False when the owner has freed the flow. */
-static bool hand_on(struct raw_datagrams *f, uint8_t *data, size_t size)
+static bool hand_on(struct raw_datagrams *f, const uint8_t *data, size_t size)
 {
-	const struct iovec iov = { data + PREFIX_SIZE, size - PREFIX_SIZE };
+	const struct iovec iov = { (uint8_t *)(uintptr_t)data + PREFIX_SIZE, size - PREFIX_SIZE };
 	bool freed = false;
 
 	f->freed = &freed;
@@ -154,7 +154,7 @@ static int keep_part(struct raw_datagrams *f, const uint8_t *data, size_t len)
 }
 
 /* All that is whole; the rest is kept. 0, -EPROTO, -ENOMEM; 1: the flow is freed. */
-static int take(struct raw_datagrams *f, uint8_t *data, size_t len)
+static int take(struct raw_datagrams *f, const uint8_t *data, size_t len)
 {
 	while (len >= PREFIX_SIZE) {
 		size_t size = whole_size(data, len);

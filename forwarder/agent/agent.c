@@ -144,6 +144,7 @@ static void listen_raw(struct agent *agent)
 	}
 	agent->n_acceptors++;
 	agent_server_set_raw_port(agent->server, acceptor_vsock_port(*out));
+	log_info("raw flows are taken at vsock port %u", acceptor_vsock_port(*out));
 }
 
 /* A unit file may ask for it where there is none. */

@@ -10,8 +10,6 @@ struct stream;
 
 /* The header has to be there by then. */
 #define RAW_FLOWS_PATIENCE_MS 5000
-/* Without any datagram; longer than the host's flows live. */
-#define RAW_FLOWS_IDLE_MS 300000
 
 /* Of the config, take_accepted() is not used. */
 int raw_flows_new(struct loop *loop, const struct flows_config *config, struct raw_flows **out);

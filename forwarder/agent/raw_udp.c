@@ -8,7 +8,6 @@
 
 #include "forwarder/agent/counters.h"
 #include "forwarder/agent/guest_dial.h"
-#include "forwarder/agent/raw_flows.h"
 #include "forwarder/raw_datagrams.h"
 #include "netstack/base/loop.h"
 
@@ -47,8 +46,8 @@ static void on_idle(void *arg)
 	struct raw_udp *u = arg;
 	uint64_t unused_ms = loop_now_ms(u->loop) - u->used_ms;
 
-	if (unused_ms < RAW_FLOWS_IDLE_MS)
-		timer_start(u->idle, RAW_FLOWS_IDLE_MS - unused_ms);
+	if (unused_ms < RAW_UDP_IDLE_MS)
+		timer_start(u->idle, RAW_UDP_IDLE_MS - unused_ms);
 	else
 		u->owner.gone(u->owner.arg);
 }
@@ -153,7 +152,7 @@ int raw_udp_new(struct loop *loop, const struct endpoint *guest,
 void raw_udp_start(struct raw_udp *u, struct stream *host)
 {
 	used(u);
-	timer_start(u->idle, RAW_FLOWS_IDLE_MS);
+	timer_start(u->idle, RAW_UDP_IDLE_MS);
 	watch_want(u->watch, LOOP_READ);
 	raw_datagrams_attach(u->host, host);
 }

@@ -3,6 +3,9 @@
 /* The guest's end of a raw flow of datagrams: a socket of its own, so that the server
  * sees one client for each of the host's. */
 
+/* Without any datagram; longer than the host's flows live. */
+#define RAW_UDP_IDLE_MS 300000
+
 struct agent_server_counters;
 struct endpoint;
 struct loop;
@@ -10,7 +13,7 @@ struct raw_udp;
 struct stream;
 
 /* Called once, when the host has ended it, or nothing has passed for
- * RAW_FLOWS_IDLE_MS: the flow is to be freed, in there or later. */
+ * RAW_UDP_IDLE_MS: the flow is to be freed, in there or later. */
 struct raw_udp_owner {
 	void (*gone)(void *arg);
 	void *arg;

@@ -29,34 +29,6 @@ static void must(bool condition, const char *what)
 	abort();
 }
 
-static void narrow(int fd)
-{
-	const int size = 8000;
-
-	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0, "SO_SNDBUF");
-	must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0, "SO_RCVBUF");
-}
-
-/* TCP, as a UNIX socket takes what is spliced whatever its buffer. */
-static void narrow_pair(int fds[2])
-{
-	struct sockaddr_in sin = { .sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	uint16_t port;
-	int listener = host_listen("127.0.0.1", &port);
-
-	sin.sin_port = htons(port);
-	narrow(listener); /* what it accepts has the same */
-	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	narrow(fds[0]);
-	must(connect(fds[0], (struct sockaddr *)&sin, sizeof(sin)) == 0, "connect");
-	must(fcntl(listener, F_SETFL, 0) == 0, "to wait");
-	must((fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0, "accept");
-	close(listener);
-	for (int i = 0; i < 2; i++)
-		must(fcntl(fds[i], F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
-}
-
 /* --- a vsock that is none --- */
 
 static int raw_dial(struct vsock *v, uint32_t port, uint32_t *host_port, struct stream **out)
@@ -103,6 +75,34 @@ static void start_raw(struct agent_pair *p)
 }
 
 /* --- */
+
+static void narrow(int fd)
+{
+	const int size = 8000;
+
+	must(setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) == 0, "SO_SNDBUF");
+	must(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) == 0, "SO_RCVBUF");
+}
+
+/* TCP, as a UNIX socket takes what is spliced whatever its buffer. */
+static void narrow_pair(int fds[2])
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	uint16_t port;
+	int listener = host_listen("127.0.0.1", &port);
+
+	sin.sin_port = htons(port);
+	narrow(listener); /* what it accepts has the same */
+	fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	narrow(fds[0]);
+	must(connect(fds[0], (struct sockaddr *)&sin, sizeof(sin)) == 0, "connect");
+	must(fcntl(listener, F_SETFL, 0) == 0, "to wait");
+	must((fds[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0, "accept");
+	close(listener);
+	for (int i = 0; i < 2; i++)
+		must(fcntl(fds[i], F_SETFL, O_NONBLOCK) == 0, "O_NONBLOCK");
+}
 
 static int on_connect(void *arg, struct stream **out)
 {
