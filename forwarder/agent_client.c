@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "forwarder/agent_drain.h"
 #include "forwarder/agent_listeners.h"
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/http2.h"
@@ -37,6 +38,7 @@ struct agent_client {
 	struct agent_client_config config;
 	struct tunnel_grpc *tunnel;
 	struct agent_listeners *listeners;
+	struct agent_drain *drain; /* connections before http2 */
 	struct port_range ephemeral;
 	struct agent_client_counters counters;
 
@@ -232,6 +234,23 @@ static void try_later(struct agent_client *c)
 		c->backoff_ms *= 2;
 }
 
+static void tell_down(struct agent_client *c, enum tunnel_state state)
+{
+	tunnel_grpc_down(c->tunnel, state, c->error);
+	if (c->config.raw)
+		c->config.raw(c->config.arg, state, 0, c->error);
+}
+
+static void tell_up(struct agent_client *c, const struct rpc_hello *hello)
+{
+	if (!c->config.raw)
+		return;
+	if ((hello->features & RPC_FEATURE_RAW) && hello->raw_port)
+		c->config.raw(c->config.arg, TUNNEL_UP, hello->raw_port, "");
+	else
+		c->config.raw(c->config.arg, TUNNEL_DOWN, 0, "the agent takes no raw flows");
+}
+
 /* The first try is over, or the connection was lost. */
 static void set_down(struct agent_client *c, bool was_up)
 {
@@ -239,10 +258,10 @@ static void set_down(struct agent_client *c, bool was_up)
 
 	if (was_up) {
 		timer_start(c->grace, GRACE_MS);
-		tunnel_grpc_down(c->tunnel, TUNNEL_CONNECTING, c->error);
+		tell_down(c, TUNNEL_CONNECTING);
 	} else if (!timer_is_running(c->grace)) {
 		if (t->state != TUNNEL_DOWN || strcmp(t->error, c->error) != 0)
-			tunnel_grpc_down(c->tunnel, TUNNEL_DOWN, c->error);
+			tell_down(c, TUNNEL_DOWN);
 	}
 }
 
@@ -251,7 +270,7 @@ static void on_grace(void *arg)
 	struct agent_client *c = arg;
 
 	if (!c->is_up)
-		tunnel_grpc_down(c->tunnel, TUNNEL_DOWN, c->error);
+		tell_down(c, TUNNEL_DOWN);
 }
 
 static void set_error(struct agent_client *c, const char *what, int error)
@@ -291,7 +310,35 @@ static void on_request(void *arg, struct http2_stream *s, const char *path)
 	(void)path;
 }
 
-static const struct http2_owner http2_owner = { on_request, on_http2_closed };
+static void forget_calls(struct agent_client *c)
+{
+	call_free(c->hello);
+	call_free(c->events);
+	call_free(c->info);
+	c->hello = c->events = c->info = NULL;
+	timer_stop(c->resub);
+}
+
+/* An agent that is restarted in an orderly way, or a server that closes connections
+ * of a certain age. */
+static void on_leaving(void *arg)
+{
+	struct agent_client *c = arg;
+
+	if (!c->is_up || agent_drain_take(c->drain, c->http2) < 0) {
+		http2_fail(c->http2, -EPIPE);
+		return;
+	}
+	log_info("agent: it closes this connection when it is not used any more");
+	forget_calls(c);
+	c->http2 = NULL;
+	c->is_up = false;
+	(void)snprintf(c->error, sizeof(c->error), "the agent has left the connection");
+	set_down(c, true);
+	timer_start(c->again, 0);
+}
+
+static const struct http2_owner http2_owner = { on_request, on_http2_closed, on_leaving };
 
 static void lose(struct agent_client *c, int error, const char *what)
 {
@@ -335,6 +382,7 @@ static void on_hello(void *arg, const uint8_t *data, size_t len)
 					     FLOW_GUEST_SERVICE,
 			  .features = hello.features,
 		  });
+	tell_up(c, &hello);
 }
 
 static void on_hello_end(void *arg, int status, const char *text)
@@ -352,6 +400,7 @@ static void on_hello_end(void *arg, int status, const char *text)
 	}
 	log_info("agent: speaks GuestService only");
 	set_up(c, &(struct tunnel_grpc_link){ .http2 = c->http2, .dialect = FLOW_GUEST_SERVICE });
+	tell_up(c, &(struct rpc_hello){ 0 });
 }
 
 static void on_hello_gone(void *arg, int error)
@@ -471,6 +520,8 @@ static int create_parts(struct agent_client *c)
 	if (r == 0)
 		r = agent_listeners_new(&c->listeners);
 	if (r == 0)
+		r = agent_drain_new(&c->drain);
+	if (r == 0)
 		r = timer_new(c->loop, on_again, c, &c->again);
 	if (r == 0)
 		r = timer_new(c->loop, on_grace, c, &c->grace);
@@ -513,6 +564,7 @@ void agent_client_free(struct agent_client *c)
 	if (!c)
 		return;
 	http2_free(c->http2);
+	agent_drain_free(c->drain);
 	timer_free(c->again);
 	timer_free(c->grace);
 	timer_free(c->resub);

@@ -9,10 +9,12 @@
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/flow_datagram.h"
 #include "forwarder/rpc/http2.h"
+#include "forwarder/tunnel_place.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
 
+#define BUSY_MS 20U	  /* the agent has as many calls as it allows */
 #define RELISTEN_MS 1000U /* a reverse forward that could not be had */
 
 struct tunnel_grpc {
@@ -60,18 +62,6 @@ static struct tunnel_grpc *from_tunnel(struct tunnel *t)
 	return container_of(t, struct tunnel_grpc, base);
 }
 
-static int fill_place(const struct tunnel_place *from, struct rpc_place *to)
-{
-	size_t len = from->path ? strlen(from->path) : 0;
-
-	*to = (struct rpc_place){ .endpoint = from->endpoint };
-	if (len >= sizeof(to->path))
-		return -ENAMETOOLONG;
-	if (from->path)
-		memcpy(to->path, from->path, len);
-	return 0;
-}
-
 /* The first message of a flow. */
 static int first_message(struct tunnel_grpc *t, const struct rpc_open *open, struct message *out)
 {
@@ -109,6 +99,17 @@ static void forget_dial(void *arg)
 	free(d);
 }
 
+/* How long until there is something to do for those that wait: the oldest is given up,
+ * or, with a connection, the agent asked again whether it takes more calls. */
+static void start_timer(struct tunnel_grpc *t)
+{
+	uint64_t now = loop_now_ms(t->loop);
+	struct dial *oldest = container_of(t->dials.next, struct dial, node);
+	uint64_t left = oldest->until_ms > now ? oldest->until_ms - now : 0;
+
+	timer_start(t->timer, t->link.http2 && left > BUSY_MS ? BUSY_MS : left);
+}
+
 static int wait_for_link(struct dial *d, struct stream **out)
 {
 	struct tunnel_grpc *t = d->tunnel;
@@ -119,9 +120,9 @@ static int wait_for_link(struct dial *d, struct stream **out)
 	if (r < 0)
 		return r;
 	d->until_ms = now + t->config.dial_wait_ms;
-	if (list_empty(&t->dials))
-		timer_start(t->timer, t->config.dial_wait_ms);
 	list_append(&t->dials, &d->node);
+	if (!timer_is_running(t->timer))
+		start_timer(t);
 	*out = flow_stream_base(d->stream);
 	return 0;
 }
@@ -161,12 +162,16 @@ static int grpc_dial(struct tunnel *base, const struct tunnel_place *guest, stru
 {
 	struct tunnel_grpc *t = from_tunnel(base);
 	struct rpc_open open = { 0 };
-	int r = fill_place(guest, &open.place);
+	int r = tunnel_place_to_rpc(guest, &open.place);
 
 	if (r < 0)
 		return r;
+	if (t->link.http2 && list_empty(&t->dials))
+		r = dial_now(t, &open, out);
+	else if (t->link.http2)
+		r = -EBUSY; /* others came before */
 	if (t->link.http2)
-		return dial_now(t, &open, out);
+		return r == -EBUSY ? dial_later(t, &open, out) : r;
 	return base->state == TUNNEL_CONNECTING ? dial_later(t, &open, out) : -ENOTCONN;
 }
 
@@ -180,6 +185,26 @@ static struct flow_stream *take_dial(struct dial *d)
 	return stream;
 }
 
+/* Until the agent takes no more calls. */
+static void dial_waiting(struct tunnel_grpc *t)
+{
+	while (!list_empty(&t->dials)) {
+		struct dial *d = container_of(t->dials.next, struct dial, node);
+		int r = request(t, d->stream, &d->open);
+
+		if (r == -EBUSY)
+			break;
+		if (r < 0)
+			flow_stream_fail(take_dial(d), r);
+		else
+			(void)take_dial(d);
+	}
+	if (list_empty(&t->dials))
+		timer_stop(t->timer);
+	else
+		start_timer(t);
+}
+
 static void on_timer(void *arg)
 {
 	struct tunnel_grpc *t = arg;
@@ -188,26 +213,14 @@ static void on_timer(void *arg)
 	while (!list_empty(&t->dials)) {
 		struct dial *d = container_of(t->dials.next, struct dial, node);
 
-		if (d->until_ms > now) {
-			timer_start(t->timer, d->until_ms - now);
-			return;
-		}
+		if (d->until_ms > now)
+			break;
 		flow_stream_fail(take_dial(d), -ETIMEDOUT);
 	}
-}
-
-static void dial_waiting(struct tunnel_grpc *t)
-{
-	while (!list_empty(&t->dials)) {
-		struct dial *d = container_of(t->dials.next, struct dial, node);
-		struct rpc_open open = d->open;
-		struct flow_stream *stream = take_dial(d);
-		int r = request(t, stream, &open);
-
-		if (r < 0)
-			flow_stream_fail(stream, r);
-	}
-	timer_stop(t->timer);
+	if (t->link.http2)
+		dial_waiting(t);
+	else if (!list_empty(&t->dials))
+		start_timer(t);
 }
 
 /* --- UDP --- */
@@ -425,7 +438,7 @@ static int grpc_listen(struct tunnel *base, const struct tunnel_place *guest,
 	l->tunnel = t;
 	l->accept = *accept;
 	l->arg = arg;
-	r = fill_place(guest, &l->place);
+	r = tunnel_place_to_rpc(guest, &l->place);
 	if (r == 0)
 		r = timer_new(t->loop, start_listening, l, &l->again);
 	if (r < 0) {
@@ -484,6 +497,14 @@ void tunnel_grpc_down(struct tunnel_grpc *t, enum tunnel_state state, const char
 	t->link = (struct tunnel_grpc_link){ 0 };
 	(void)snprintf(t->base.error, sizeof(t->base.error), "%s", error);
 	set_state(t, state);
+	list_for_each(node, &t->listeners) {
+		struct tunnel_listener *l = container_of(node, struct tunnel_listener, node);
+
+		if (l->call) { /* the port is wanted by the next connection */
+			stop_listening(l);
+			(void)tell_state(l, -ENOTCONN);
+		}
+	}
 }
 
 int tunnel_grpc_new(struct loop *loop, const struct tunnel_grpc_config *config,

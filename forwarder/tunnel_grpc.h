@@ -31,5 +31,6 @@ struct tunnel_grpc_link {
 	uint64_t features; /* RPC_FEATURE_*; of FLOW_NETFWD */
 };
 void tunnel_grpc_up(struct tunnel_grpc *t, const struct tunnel_grpc_link *link);
-/* There is none: its calls are closed already. CONNECTING, DOWN or FAILED. */
+/* There is none for new flows; those that there are go on for as long as their calls.
+ * CONNECTING, DOWN or FAILED. */
 void tunnel_grpc_down(struct tunnel_grpc *t, enum tunnel_state state, const char *error);

@@ -82,7 +82,7 @@ static void on_closed(struct http2_stream *s, int error)
 	http2_stream_free(s);
 }
 
-static void tell(const struct http2_event *event)
+static void tell(struct http2 *h, const struct http2_event *event)
 {
 	struct http2_stream *s = event->stream;
 
@@ -103,6 +103,9 @@ static void tell(const struct http2_event *event)
 	case HTTP2_EVENT_CLOSED:
 		on_closed(s, event->error);
 		break;
+	case HTTP2_EVENT_LEAVING:
+		h->owner->leaving(h->arg);
+		break;
 	}
 }
 
@@ -117,7 +120,7 @@ static void dispatch(struct http2 *h)
 	while (h->next_event < h->n_events) {
 		struct http2_event event = h->events[h->next_event++];
 
-		tell(&event);
+		tell(h, &event);
 	}
 	h->n_events = h->next_event = 0;
 	while ((node = list_take(&h->fresh))) {
@@ -207,7 +210,7 @@ static void work(void *arg)
 	wake_waiting(h);
 	if (!h->error && !nghttp2_session_want_read(h->session) &&
 	    !nghttp2_session_want_write(h->session))
-		http2_fail(h, -EPROTO); /* GOAWAY is on its way */
+		http2_fail(h, h->is_leaving ? -EPIPE : -EPROTO); /* GOAWAY is on its way */
 	if (h->error) {
 		die(h);
 		h->owner->closed(h->arg, h->error);

@@ -23,7 +23,7 @@ struct loop;
 struct stream;
 
 #define HTTP2_WINDOW_FIRST (64UL * 1024)
-#define HTTP2_WINDOW_LAST (8UL * 1024 * 1024)
+#define HTTP2_WINDOW_LAST (2UL * 1024 * 1024)
 #define HTTP2_WINDOWS_MAX (128UL * 1024 * 1024) /* what all have grown by */
 #define HTTP2_FRAME_MAX (256UL * 1024)
 #define HTTP2_SEND_REFS 60 /* as many pieces of memory make up one frame */
@@ -71,6 +71,9 @@ struct http2_owner {
 	/* The connection is of no use any more, and its calls are closed. It may
 	 * be freed in there. -EPIPE: the peer has closed it; -EPROTO; ... */
 	void (*closed)(void *arg, int error);
+	/* Clients: the server takes no new calls, and closes the connection after those
+	 * that it has. NULL: then they are given up, too. */
+	void (*leaving)(void *arg);
 };
 
 /* Takes the transport, in any state of connecting; on error it is reset. 0 or

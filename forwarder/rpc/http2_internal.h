@@ -31,6 +31,7 @@ enum http2_event_kind {
 	HTTP2_EVENT_WRITABLE,
 	HTTP2_EVENT_END,
 	HTTP2_EVENT_CLOSED,
+	HTTP2_EVENT_LEAVING, /* of the connection */
 };
 
 /* What nghttp2's callbacks have found, for the owners to be told later, when
@@ -53,6 +54,7 @@ struct http2 {
 	bool is_sending;     /* inside nghttp2_session_send() */
 	bool is_dispatching; /* inside owners */
 	bool reads_on;	     /* MAX_READS were not all */
+	bool is_leaving;     /* the server says so */
 	int error;	     /* -errno: it ends soon */
 
 	struct list streams; /* http2_stream.node: all of them */

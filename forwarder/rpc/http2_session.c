@@ -120,6 +120,18 @@ static void on_settings(struct http2 *h)
 		push_writable(container_of(node, struct http2_stream, node));
 }
 
+/* Servers say it twice: at first with a number that lets through what is on its way. */
+static void on_goaway(struct http2 *h, uint32_t code)
+{
+	struct http2_event event = { .kind = HTTP2_EVENT_LEAVING };
+
+	if (h->is_server || code != NGHTTP2_NO_ERROR || (!h->is_leaving && !h->owner->leaving))
+		http2_fail(h, -EPIPE);
+	else if (!h->is_leaving)
+		http2_push(h, &event);
+	h->is_leaving = true;
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	struct http2 *h = arg;
@@ -129,7 +141,7 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (frame->hd.type == NGHTTP2_SETTINGS)
 		on_settings(h);
 	if (frame->hd.type == NGHTTP2_GOAWAY)
-		http2_fail(h, -EPIPE);
+		on_goaway(h, frame->goaway.error_code);
 	if (!s)
 		return 0;
 	if (frame->hd.type == NGHTTP2_WINDOW_UPDATE)

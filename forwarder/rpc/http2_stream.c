@@ -43,7 +43,7 @@ int http2_request(struct http2 *h, const char *path, const struct http2_handler 
 	struct http2_stream *s;
 	int r;
 
-	if (h->error)
+	if (h->error || h->is_leaving)
 		return -ECONNABORTED;
 	if (h->n_streams >= limit)
 		return -EBUSY;

@@ -262,6 +262,102 @@ static void writer_goes_on_when_the_agent_reads_again(void **state)
 	s->ops->reset(s);
 }
 
+/* Hello is over, its events are one call: there is room for one more. */
+static void dials_wait_while_the_agent_takes_no_more_calls(void **state)
+{
+	static const uint8_t two[] = { 0, 3, 0, 0, 0, 2 };
+	struct hostile *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+	struct stream *s[3];
+
+	h2_frame(&t->out, &(struct h2_frame){ H2_SETTINGS, 0, 0, two, sizeof(two) });
+	answer_hello(t);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(tunnel->ops->dial(tunnel, &place, &s[i]), 0);
+	h2_response(&t->out, 5);
+	h2_message(&t->out, 5, "\x1a\x00", 2);
+	hostile_flush(t);
+	assert_int_equal(s[0]->ops->write(s[0], NULL, 0), 0);
+	assert_int_equal(s[1]->ops->write(s[1], NULL, 0), -EAGAIN);
+
+	s[0]->ops->reset(s[0]);
+	fake_loop_settle(t->loop);
+	fake_loop_advance(t->loop, 100);
+	h2_response(&t->out, 7);
+	h2_message(&t->out, 7, "\x1a\x00", 2);
+	hostile_flush(t);
+	assert_int_equal(s[1]->ops->write(s[1], NULL, 0), 0);
+	assert_int_equal(s[2]->ops->write(s[2], NULL, 0), -EAGAIN);
+
+	fake_loop_advance(t->loop, 5000);
+	assert_int_equal(s[2]->ops->write(s[2], NULL, 0), -ETIMEDOUT);
+	s[1]->ops->reset(s[1]);
+	s[2]->ops->reset(s[2]);
+	assert_up(t);
+}
+
+static void agent_that_leaves_with_an_error_is_lost(void **state)
+{
+	struct hostile *t = *state;
+
+	answer_hello(t);
+	assert_up(t);
+	h2_frame(&t->out, &(struct h2_frame){ H2_GOAWAY, 0, 0, "\0\0\0\0\0\0\0\x01", 8 });
+	assert_tried_again(t);
+	assert_int_equal(agent_client_counters(t->client)->losses, 1);
+}
+
+static void say_to(struct hostile *t, int peer)
+{
+	assert_int_equal(send(peer, t->out.data, t->out.len, MSG_NOSIGNAL), t->out.len);
+	t->out.len = 0;
+	fake_loop_settle(t->loop);
+}
+
+/* Once with all calls let through, once with those that are served; what is open goes
+ * on, and the new connection has nothing to do with it. */
+static void agent_that_leaves_serves_what_it_has(void **state)
+{
+	struct hostile *t = *state;
+	struct tunnel *tunnel = agent_client_tunnel(t->client);
+	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 80 } };
+	struct stream *s;
+	char byte;
+	int leaving;
+
+	answer_hello(t);
+	assert_int_equal(tunnel->ops->dial(tunnel, &place, &s), 0);
+	fake_loop_settle(t->loop);
+	h2_response(&t->out, 5);
+	h2_message(&t->out, 5, "\x1a\x00", 2);
+	hostile_flush(t);
+	leaving = t->peer;
+	t->peer = -1; /* the next connection's is another */
+	h2_frame(&t->out, &(struct h2_frame){ H2_GOAWAY, 0, 0, "\x7f\xff\xff\xff\0\0\0\0", 8 });
+	h2_frame(&t->out, &(struct h2_frame){ H2_GOAWAY, 0, 0, "\0\0\0\x05\0\0\0\0", 8 });
+	say_to(t, leaving);
+	fake_loop_advance(t->loop, 1);
+	assert_int_equal(t->n_connects, 2);
+	h2_settings(&t->out);
+	answer_hello(t);
+	assert_up(t);
+
+	h2_message(&t->out, 5, "\x0a\x01x", 3); /* data */
+	say_to(t, leaving);
+	assert_int_equal(s->ops->read(s, &(struct iovec){ &byte, 1 }, 1), 1);
+	assert_int_equal(byte, 'x');
+
+	s->ops->reset(s);
+	fake_loop_settle(t->loop);
+	while (recv(leaving, t->heard, sizeof(t->heard), 0) > 0)
+		continue;
+	assert_int_equal(recv(leaving, t->heard, sizeof(t->heard), 0), 0); /* it is closed */
+	close(leaving);
+	assert_up(t);
+	assert_int_equal(agent_client_counters(t->client)->losses, 0);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, hostile_setup_agent, hostile_teardown)
 
 int main(void)
@@ -276,6 +372,9 @@ int main(void)
 		TEST(bad_event_ends_the_connection_and_removes_nothing),
 		TEST(events_that_end_are_asked_for_again),
 		TEST(writer_goes_on_when_the_agent_reads_again),
+		TEST(dials_wait_while_the_agent_takes_no_more_calls),
+		TEST(agent_that_leaves_with_an_error_is_lost),
+		TEST(agent_that_leaves_serves_what_it_has),
 		TEST(calls_that_were_reset_before_they_were_sent_are_gone),
 		TEST(dial_answered_wrongly_breaks_that_stream_only),
 	};

@@ -449,6 +449,30 @@ class HostOfLima(unittest.TestCase):
             s.send(data)
             self.assertEqual(s.recv(1 << 16), data)
 
+    def test_a_graceful_stop_lets_connections_finish(self):
+        def serve(connection):
+            connection.sendall(b"hello")
+            upper_after_end(connection)
+
+        link, port = self.forward(self.server(serve).port)
+        link.wait_for("listeners")
+        before = self.connect(port)
+        self.assertEqual(before.recv(5, socket.MSG_WAITALL), b"hello")
+        old, self.lima = self.lima, Lima(self.lima.lima)
+        old.events.put(None)
+        stopped = old.server.stop(60)
+        link.wait_for("tunnel connecting")
+        self.path.unlink(missing_ok=True)
+        self.lima.serve(self.path)
+        link.wait_for("tunnel up")
+        after = self.connect(port)
+        for s, heard in ((after, b"helloAFTER"), (before, b"AFTER")):
+            self.assertFalse(stopped.is_set())
+            s.sendall(b"after")
+            s.shutdown(socket.SHUT_WR)
+            self.assertEqual(read_all(s), heard)
+        self.assertTrue(stopped.wait(SECONDS))
+
     def test_restart_of_the_agent(self):
         link, port = self.forward(self.server(greet).port)
         link.wait_for("listeners")
