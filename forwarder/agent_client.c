@@ -234,6 +234,23 @@ static void try_later(struct agent_client *c)
 		c->backoff_ms *= 2;
 }
 
+static void tell_down(struct agent_client *c, enum tunnel_state state)
+{
+	tunnel_grpc_down(c->tunnel, state, c->error);
+	if (c->config.raw)
+		c->config.raw(c->config.arg, state, 0, c->error);
+}
+
+static void tell_up(struct agent_client *c, const struct rpc_hello *hello)
+{
+	if (!c->config.raw)
+		return;
+	if ((hello->features & RPC_FEATURE_RAW) && hello->raw_port)
+		c->config.raw(c->config.arg, TUNNEL_UP, hello->raw_port, "");
+	else
+		c->config.raw(c->config.arg, TUNNEL_DOWN, 0, "the agent takes no raw flows");
+}
+
 /* The first try is over, or the connection was lost. */
 static void set_down(struct agent_client *c, bool was_up)
 {
@@ -241,10 +258,10 @@ static void set_down(struct agent_client *c, bool was_up)
 
 	if (was_up) {
 		timer_start(c->grace, GRACE_MS);
-		tunnel_grpc_down(c->tunnel, TUNNEL_CONNECTING, c->error);
+		tell_down(c, TUNNEL_CONNECTING);
 	} else if (!timer_is_running(c->grace)) {
 		if (t->state != TUNNEL_DOWN || strcmp(t->error, c->error) != 0)
-			tunnel_grpc_down(c->tunnel, TUNNEL_DOWN, c->error);
+			tell_down(c, TUNNEL_DOWN);
 	}
 }
 
@@ -253,7 +270,7 @@ static void on_grace(void *arg)
 	struct agent_client *c = arg;
 
 	if (!c->is_up)
-		tunnel_grpc_down(c->tunnel, TUNNEL_DOWN, c->error);
+		tell_down(c, TUNNEL_DOWN);
 }
 
 static void set_error(struct agent_client *c, const char *what, int error)
@@ -365,6 +382,7 @@ static void on_hello(void *arg, const uint8_t *data, size_t len)
 					     FLOW_GUEST_SERVICE,
 			  .features = hello.features,
 		  });
+	tell_up(c, &hello);
 }
 
 static void on_hello_end(void *arg, int status, const char *text)
@@ -382,6 +400,7 @@ static void on_hello_end(void *arg, int status, const char *text)
 	}
 	log_info("agent: speaks GuestService only");
 	set_up(c, &(struct tunnel_grpc_link){ .http2 = c->http2, .dialect = FLOW_GUEST_SERVICE });
+	tell_up(c, &(struct rpc_hello){ 0 });
 }
 
 static void on_hello_gone(void *arg, int error)

@@ -18,8 +18,8 @@
 
 struct agent_command {
 	struct loop *loop;
-	char **argv; /* ends with NULL */
-	struct list runs; /* run.node */
+	char **argv;	       /* ends with NULL */
+	struct list runs;      /* run.node */
 	unsigned int pause_ms; /* the next */
 	uint64_t not_before_ms;
 };

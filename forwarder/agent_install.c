@@ -258,7 +258,7 @@ static void on_program(void *arg, int error)
 static void put_program(struct agent_install *i)
 {
 	char path[PATH_MAX], why[PATH_MAX + 2 * LINE_SIZE];
-	uint8_t *bytes;
+	uint8_t *bytes = NULL;
 	size_t len;
 	int r = agent_program_find(i->line, path);
 

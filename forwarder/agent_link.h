@@ -24,5 +24,6 @@ void agent_link_free(struct agent_link *link);
 /* The ports that the guest gives to UDP clients; known when listeners() is called;
  * 0, 0 with an agent that does not tell. */
 struct port_range agent_link_ephemeral(const struct agent_link *link);
-/* The link's own; freeing it does nothing. */
+/* The link's own; freeing them does nothing. */
 struct tunnel *agent_link_tunnel(struct agent_link *link);
+struct tunnel *agent_link_raw_tunnel(struct agent_link *link); /* NULL: the guest has no vsock */

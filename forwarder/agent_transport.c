@@ -196,7 +196,12 @@ static int read_token(struct agent_transport *t)
 
 static int prepare_upload(struct agent_transport *t)
 {
-	const struct agent_upload_setup setup = { .run = t->setup.run, .arg = t->setup.run_arg };
+	const struct agent_upload_setup setup = {
+		.run = t->setup.run,
+		.run_arg = t->setup.run_arg,
+		.unusable = t->setup.unusable,
+		.arg = t->setup.unusable_arg,
+	};
 
 	return agent_upload_new(t->loop, &setup, &t->upload);
 }

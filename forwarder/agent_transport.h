@@ -23,6 +23,9 @@ struct agent_transport_setup { /* what it points to outlives the transport */
 	/* For ssh: has a command run in the guest, as ssh_tunnel_run(). */
 	int (*run)(void *arg, const char *command, struct stream **out);
 	void *run_arg;
+	/* For ssh: no agent can be brought, for the time being; after each try. */
+	void (*unusable)(void *arg);
+	void *unusable_arg;
 	/* For serial without a path: our end of the line, taken; else -1. */
 	int serial_fd;
 };

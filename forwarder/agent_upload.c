@@ -61,8 +61,11 @@ static void give_up(struct job *job, int error)
 {
 	struct stream_late *late = job->late;
 
-	job->owner->not_before_ms = loop_now_ms(job->owner->loop) + AGENT_UPLOAD_PAUSE_MS;
+	struct agent_upload *u = job->owner;
+
+	u->not_before_ms = loop_now_ms(u->loop) + AGENT_UPLOAD_PAUSE_MS;
 	job_free(job);
+	u->setup.unusable(u->setup.arg);
 	stream_late_fail(late, error);
 }
 
@@ -142,7 +145,7 @@ static int bring(struct job *job)
 	int r;
 
 	(void)snprintf(command, sizeof(command), COMMAND, job->len);
-	r = job->owner->setup.run(job->owner->setup.arg, command, &job->guest);
+	r = job->owner->setup.run(job->owner->setup.run_arg, command, &job->guest);
 	if (r < 0)
 		return r;
 	stream_set_ready(job->guest, on_ready, job);
@@ -189,7 +192,7 @@ static int start(struct agent_upload *u, struct job *job)
 {
 	const struct shell_job_setup ask = {
 		.run = u->setup.run,
-		.run_arg = u->setup.arg,
+		.run_arg = u->setup.run_arg,
 		.command = "exec uname -m",
 		.line = on_machine,
 		.done = on_asked,

@@ -17,6 +17,9 @@ struct loop;
 struct agent_upload_setup {
 	/* Has a command run by a shell in the guest, as ssh_tunnel_run(). */
 	int (*run)(void *arg, const char *command, struct stream **out);
+	void *run_arg;
+	/* No agent can be brought, for the time being; again after each try. */
+	void (*unusable)(void *arg);
 	void *arg;
 };
 

@@ -23,6 +23,7 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stack.h"
+#include "netstack/vsock/vsock.h"
 
 struct app {
 	struct options options; /* the caller's, completed */
@@ -190,6 +191,7 @@ static int start_control(struct app *app)
 {
 	const struct app_control_setup setup = {
 		.stack = app->stack,
+		.vsock = guest_vsock_of(app->vsock),
 		.guests = app->guests,
 		.options = &app->options,
 		.loopbacks = shared_links_loopbacks(app_link_shared(app->link)),
@@ -243,6 +245,7 @@ static void tear_down(struct app *app)
 	app_link_free(app->link);
 	guest_set_free(app->guests);
 	forwards_free(app->forwards);
+	vsock_counters(guest_vsock_of(app->vsock), log_counter, NULL);
 	guest_vsock_free(app->vsock);
 	if (app->stack)
 		stack_counters(app->stack, log_counter, NULL);

@@ -23,6 +23,7 @@
 #include "netstack/base/log.h"
 #include "netstack/link.h"
 #include "netstack/stack.h"
+#include "netstack/vsock/vsock.h"
 
 #define GUEST_NAME "default" /* of the only one */
 
@@ -154,8 +155,8 @@ static void add_counter(void *arg, const char *name, uint64_t value)
 
 static void list_ways_of(void *arg, const char *name, struct guest *guest)
 {
-	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_GRPC,
-					       RULE_VIA_SSH };
+	static const enum rule_via kinds[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_VSOCK,
+					       RULE_VIA_GRPC, RULE_VIA_SSH };
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		const struct tunnel *t = ways_tunnel(guest_ways(guest), kinds[i]);
@@ -183,6 +184,7 @@ static void list_counters(void *arg, struct control_status *s)
 	const struct app_control *c = arg;
 
 	stack_counters(c->setup.stack, add_counter, s);
+	vsock_counters(c->setup.vsock, add_counter, s);
 }
 
 static int expose(void *arg, const struct control_forward *forward, char *error)

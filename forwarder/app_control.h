@@ -8,10 +8,12 @@ struct loop;
 struct loopbacks;
 struct options;
 struct stack;
+struct vsock;
 
 /* All outlive it. */
 struct app_control_setup {
 	struct stack *stack;
+	struct vsock *vsock; /* NULL: the guest has none */
 	struct guest_set *guests;
 	const struct options *options;
 	struct loopbacks *loopbacks; /* NULL: there are none */

@@ -123,7 +123,8 @@ static int set_up_qemu(struct app_link *link)
 		.mtu = o->mtu,
 		.nic = nics[o->nic],
 		.nic_path = link->user_socket,
-		.vsock_path = o->vsock_cid && !o->vsock_path ? link->qemu_vsock : NULL,
+		.vsock_path = o->vsock_path || o->vsock_peer ? NULL : link->qemu_vsock,
+		.needs_vsock = o->vsock_cid != 0,
 		.agent_fd = has_own_port(o) ? &link->agent_fd : NULL,
 		.on_exit = on_qemu_exit,
 		.arg = link,
@@ -131,7 +132,7 @@ static int set_up_qemu(struct app_link *link)
 	struct qemu_ends ends = { .link_fd = -1 };
 	int r = 0;
 
-	if (config.nic != QEMU_NIC_STREAM || config.vsock_path)
+	if (config.nic != QEMU_NIC_STREAM || config.needs_vsock)
 		r = make_qemu_paths(link);
 	if (r == 0)
 		r = qemu_new(link->loop, &config, &ends, &link->qemu);
@@ -140,8 +141,11 @@ static int set_up_qemu(struct app_link *link)
 	o->link_fd = ends.link_fd;
 	if (ends.link_fd < 0)
 		o->link_path = link->user_socket;
-	if (ends.has_vsock)
+	if (ends.has_vsock) {
 		o->vsock_path = link->qemu_vsock;
+		if (!o->vsock_cid)
+			o->vsock_cid = OPTIONS_CID_DEFAULT;
+	}
 	return 0;
 }
 

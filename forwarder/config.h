@@ -50,7 +50,7 @@ struct config_network {
 struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns */
 	char *stream, *dgram, *vhost_user; /* paths of sockets */
 	char *netns, *ifname;
-	char *vsock, *vsock_uds; /* paths of sockets */
+	char *vsock, *vsock_uds, *vsock_connect; /* paths of sockets */
 	int64_t vsock_cid;
 };
 

@@ -36,6 +36,7 @@ static const struct key keys[] = {
 	TEXT_KEY("guest.vsock", struct config, guest.vsock),
 	KEY("guest.vsockCid", struct config, guest.vsock_cid),
 	TEXT_KEY("guest.vsockUds", struct config, guest.vsock_uds),
+	TEXT_KEY("guest.vsockConnect", struct config, guest.vsock_connect),
 	TEXT_KEY("ssh.host", struct config, ssh.host),
 	KEY("ssh.port", struct config, ssh.port),
 	TEXT_KEY("ssh.user", struct config, ssh.user),

@@ -43,20 +43,26 @@ static void check_socket(const char *field, const char *path, struct problems *p
 
 static bool has_vsock(const struct config_guest *g)
 {
-	return g->vsock || g->vsock_cid;
+	return g->vsock || g->vsock_cid || g->vsock_connect;
 }
 
 /* section: "guest." or "", where it is written. */
 static void check_vsock(const struct config_guest *g, const char *section,
 			struct problems *problems)
 {
-	char path[32], cid[32], uds[32];
+	char path[32], cid[32], uds[32], peer[32];
 
 	(void)snprintf(path, sizeof(path), "%svsock", section);
 	(void)snprintf(cid, sizeof(cid), "%svsockCid", section);
 	(void)snprintf(uds, sizeof(uds), "%svsockUds", section);
+	(void)snprintf(peer, sizeof(peer), "%svsockConnect", section);
 	check_socket(path, g->vsock, problems);
 	check_socket(uds, g->vsock_uds, problems);
+	check_socket(peer, g->vsock_connect, problems);
+	if (g->vsock_connect && (g->vsock || g->vsock_cid || g->vsock_uds))
+		problems_error(problems, peer,
+			       "is for a vsock that another program has; "
+			       "leave vsock, vsockCid and vsockUds out");
 	if (g->vsock_cid && (g->vsock_cid < 3 || g->vsock_cid >= UINT32_MAX))
 		problems_error(problems, cid, "must be 3 to %u, but is %lld", UINT32_MAX - 1,
 			       (long long)g->vsock_cid);
@@ -207,8 +213,7 @@ static void check_agent_command(const struct config_agent *a, struct problems *p
 		problems_error(problems, "agent.command",
 			       "must be set when agent.transport is command");
 	if (a->transport != CONFIG_AGENT_COMMAND && a->n_command > 0)
-		problems_error(problems, "agent.command",
-			       "needs agent.transport to be command");
+		problems_error(problems, "agent.command", "needs agent.transport to be command");
 	if (a->n_command > 0 && a->command[0][0] == '\0')
 		problems_error(problems, "agent.command", "must begin with a program");
 }

@@ -27,8 +27,9 @@ static const cyaml_strval_t protos[] = {
 
 /* "none" is not for a rule, which has `ignore`. */
 static const cyaml_strval_t ways[] = {
-	{ "ssh", RULE_VIA_SSH },     { "grpc", RULE_VIA_GRPC }, { "direct", RULE_VIA_DIRECT },
-	{ "netns", RULE_VIA_NETNS }, { "auto", RULE_VIA_AUTO }, { "none", RULE_VIA_NONE },
+	{ "ssh", RULE_VIA_SSH },     { "grpc", RULE_VIA_GRPC },	  { "direct", RULE_VIA_DIRECT },
+	{ "netns", RULE_VIA_NETNS }, { "vsock", RULE_VIA_VSOCK }, { "auto", RULE_VIA_AUTO },
+	{ "none", RULE_VIA_NONE },
 };
 #define N_WAYS_OF_A_RULE (LENGTH_OF(ways) - 1)
 
@@ -46,9 +47,9 @@ static const cyaml_strval_t host_keys[] = {
 };
 
 static const cyaml_strval_t transports[] = {
-	{ "none", CONFIG_AGENT_NONE },	   { "vsock", CONFIG_AGENT_VSOCK },
-	{ "serial", CONFIG_AGENT_SERIAL }, { "unix", CONFIG_AGENT_UNIX },
-	{ "tcp", CONFIG_AGENT_TCP },	   { "ssh", CONFIG_AGENT_SSH },
+	{ "none", CONFIG_AGENT_NONE },	     { "vsock", CONFIG_AGENT_VSOCK },
+	{ "serial", CONFIG_AGENT_SERIAL },   { "unix", CONFIG_AGENT_UNIX },
+	{ "tcp", CONFIG_AGENT_TCP },	     { "ssh", CONFIG_AGENT_SSH },
 	{ "command", CONFIG_AGENT_COMMAND },
 };
 
@@ -79,6 +80,7 @@ static const cyaml_schema_field_t guest_fields[] = {
 	STRING("vsock", struct config_guest, vsock),
 	INT("vsockCid", struct config_guest, vsock_cid),
 	STRING("vsockUds", struct config_guest, vsock_uds),
+	STRING("vsockConnect", struct config_guest, vsock_connect),
 	CYAML_FIELD_END,
 };
 
@@ -167,6 +169,7 @@ static const cyaml_schema_field_t shared_guest_fields[] = {
 	STRING("vsock", struct config_shared_guest, own.guest.vsock),
 	INT("vsockCid", struct config_shared_guest, own.guest.vsock_cid),
 	STRING("vsockUds", struct config_shared_guest, own.guest.vsock_uds),
+	STRING("vsockConnect", struct config_shared_guest, own.guest.vsock_connect),
 	SECTION("ssh", struct config_shared_guest, own.ssh, ssh_fields),
 	SECTION("agent", struct config_shared_guest, own.agent, agent_fields),
 	SWITCH("plain", struct config_shared_guest, own.plain),

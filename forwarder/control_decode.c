@@ -13,7 +13,7 @@
 int control_via_parse(const char *name, enum rule_via *out)
 {
 	static const enum rule_via ways[] = { RULE_VIA_AUTO, RULE_VIA_DIRECT, RULE_VIA_NETNS,
-					      RULE_VIA_SSH, RULE_VIA_GRPC };
+					      RULE_VIA_SSH,  RULE_VIA_GRPC,   RULE_VIA_VSOCK };
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		if (strcmp(rule_via_name(ways[i]), name) == 0) {
@@ -111,8 +111,8 @@ static int get_via(const struct json *json, enum rule_via *out, char *error)
 	if (!via)
 		return 0;
 	if (!name || control_via_parse(name, out) < 0)
-		return bad(error,
-			   "\"via\" must be \"auto\", \"direct\", \"ssh\" or \"grpc\", or missing");
+		return bad(error, "\"via\" must be \"auto\", \"direct\", \"netns\", \"vsock\", "
+				  "\"grpc\" or \"ssh\", or missing");
 	return 0;
 }
 

@@ -189,6 +189,8 @@ static int add_agent(struct guest *guest)
 	r = agent_link_new(guest->loop, &setup, &guest->agent);
 	if (r == 0)
 		ways_add(guest->ways, RULE_VIA_GRPC, agent_link_tunnel(guest->agent));
+	if (r == 0 && agent_link_raw_tunnel(guest->agent))
+		ways_add(guest->ways, RULE_VIA_VSOCK, agent_link_raw_tunnel(guest->agent));
 	return r;
 }
 
@@ -236,8 +238,10 @@ void guest_free(struct guest *guest)
 		return;
 	port_watch_free(guest->watch);
 	policy_free(guest->policy);
-	if (guest->agent) /* its tunnel is its own */
+	if (guest->agent) { /* its tunnels are its own */
+		ways_remove(guest->ways, RULE_VIA_VSOCK);
 		ways_remove(guest->ways, RULE_VIA_GRPC);
+	}
 	agent_link_free(guest->agent);
 	ways_free(guest->ways);
 	ssh_way_free(guest->ssh);

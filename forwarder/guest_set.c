@@ -249,6 +249,7 @@ static struct options options_of(const struct options *all, const struct config_
 	o.n_links = 0;
 	o.vsock_path = g->own.guest.vsock;
 	o.vsock_uds = g->own.guest.vsock_uds;
+	o.vsock_peer = g->own.guest.vsock_connect;
 	o.vsock_cid = (uint32_t)g->own.guest.vsock_cid;
 	if (o.vsock_path && !o.vsock_cid)
 		o.vsock_cid = OPTIONS_CID_DEFAULT;

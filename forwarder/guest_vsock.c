@@ -11,6 +11,7 @@
 #include "netstack/vsock/device.h"
 #include "netstack/vsock/hybrid.h"
 #include "netstack/vsock/kernel.h"
+#include "netstack/vsock/peer.h"
 
 struct guest_vsock {
 	struct vsock *vsock;
@@ -21,6 +22,12 @@ static int open_vsock(struct loop *loop, const struct options *o, struct vsock *
 {
 	int r;
 
+	if (o->vsock_peer) {
+		r = vsock_peer_new(loop, o->vsock_peer, out);
+		if (r < 0)
+			log_error("%s: %s", o->vsock_peer, strerror(-r));
+		return r;
+	}
 	if (o->vsock_path) {
 		r = vsock_device_listen(loop, o->vsock_path, o->vsock_cid, out);
 		if (r < 0)
@@ -41,7 +48,7 @@ int guest_vsock_open(struct loop *loop, const struct options *o, struct guest_vs
 	int r;
 
 	*out = NULL;
-	if (!o->vsock_cid)
+	if (!o->vsock_cid && !o->vsock_peer)
 		return 0;
 	g = calloc(1, sizeof(*g));
 	if (!g)

@@ -19,6 +19,7 @@ enum option_id {
 	OPT_VSOCK,
 	OPT_VSOCK_CID,
 	OPT_VSOCK_UDS,
+	OPT_VSOCK_CONNECT,
 	OPT_IFNAME,
 	OPT_SHARED,
 	OPT_HOST_INTERFACE,
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
 	{ "vsock", required_argument, NULL, OPT_VSOCK },
 	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
 	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
+	{ "vsock-connect", required_argument, NULL, OPT_VSOCK_CONNECT },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
@@ -276,6 +278,47 @@ static int parse_netns(struct parser *p)
 	return 0;
 }
 
+/* An option of a network of many guests. */
+static int take_shared_option(struct parser *p, int option)
+{
+	struct options *o = p->o;
+
+	switch (option) {
+	case OPT_SHARED:
+		o->is_shared = true;
+		return 0;
+	case OPT_HOST_INTERFACE:
+		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
+	case OPT_HOST_INTERFACE_FD:
+		return parse_host_fd(p);
+	case OPT_UPLINK:
+		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
+	case OPT_ISOLATE:
+		p->shared_only = "--isolate";
+		o->shared.isolate = true;
+		return 0;
+	case OPT_LOOPBACK:
+		return parse_loopback(p);
+	case OPT_LEASES:
+		p->shared_only = "--leases";
+		o->shared.leases = optarg;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int take_vsock(struct parser *p, int option)
+{
+	if (option == OPT_VSOCK)
+		return parse_socket_path(p, "--vsock", &p->o->vsock_path);
+	if (option == OPT_VSOCK_UDS)
+		return parse_socket_path(p, "--vsock-uds", &p->o->vsock_uds);
+	if (option == OPT_VSOCK_CONNECT)
+		return parse_socket_path(p, "--vsock-connect", &p->o->vsock_peer);
+	return parse_cid(p);
+}
+
 /* One option, its argument in optarg. */
 static int take_option(struct parser *p, int option)
 {
@@ -296,31 +339,11 @@ static int take_option(struct parser *p, int option)
 		return parse_ifname(p);
 	case OPT_NIC:
 		return parse_nic(p);
-	case OPT_SHARED:
-		o->is_shared = true;
-		return 0;
-	case OPT_HOST_INTERFACE:
-		return parse_host_ifname(p, "--host-interface", &o->shared.host_interface);
-	case OPT_HOST_INTERFACE_FD:
-		return parse_host_fd(p);
-	case OPT_UPLINK:
-		return parse_host_ifname(p, "--uplink", &o->shared.uplink);
-	case OPT_ISOLATE:
-		p->shared_only = "--isolate";
-		o->shared.isolate = true;
-		return 0;
-	case OPT_LOOPBACK:
-		return parse_loopback(p);
-	case OPT_LEASES:
-		p->shared_only = "--leases";
-		o->shared.leases = optarg;
-		return 0;
 	case OPT_VSOCK:
-		return parse_socket_path(p, "--vsock", &o->vsock_path);
 	case OPT_VSOCK_CID:
-		return parse_cid(p);
 	case OPT_VSOCK_UDS:
-		return parse_socket_path(p, "--vsock-uds", &o->vsock_uds);
+	case OPT_VSOCK_CONNECT:
+		return take_vsock(p, option);
 	case OPT_CONFIG:
 		o->config_path = optarg;
 		return 0;
@@ -353,7 +376,7 @@ static int take_option(struct parser *p, int option)
 		o->action = OPTIONS_VERSION;
 		return 0;
 	default:
-		return -EINVAL;
+		return take_shared_option(p, option);
 	}
 }
 
@@ -468,6 +491,9 @@ static int check_together(struct parser *p)
 			      "give --netns too, or leave it out");
 	if (!o->ifname)
 		o->ifname = "eth0";
+	if (o->vsock_peer && (o->vsock_path || o->vsock_cid || o->vsock_uds))
+		return bad(p, "--vsock-connect is for a vsock that another program has; "
+			      "leave --vsock, --vsock-cid and --vsock-uds out");
 	if (o->vsock_uds && o->link == OPTIONS_LINK_QEMU && !o->vsock_cid)
 		o->vsock_cid = OPTIONS_CID_DEFAULT; /* QEMU gets the device from us */
 	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)

@@ -69,6 +69,7 @@ struct options {
 	 * CID (0: it has no vsock, or 3 with vsock_path), and where other programs
 	 * find it (NULL: nowhere). */
 	const char *vsock_path, *vsock_uds;
+	const char *vsock_peer; /* where another program offers it; alone, or NULL */
 	uint32_t vsock_cid;
 
 	const char *config_path;     /* NULL: no file */

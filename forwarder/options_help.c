@@ -26,6 +26,8 @@ static const char help_text[] =
 	"                     guest whose vsock the kernel has\n"
 	"  --vsock-uds PATH   offer it to other programs: CONNECT PORT on this socket;\n"
 	"                     what the guest connects to goes to PATH_PORT\n"
+	"  --vsock-connect PATH   use one that another program offers in that way, as\n"
+	"                     Firecracker and cloud-hypervisor do\n"
 	"\n"
 	"Many guests on one network, which reach each other by address and name:\n"
 	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"

@@ -5,6 +5,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A vsock of the command line replaces the file's. */
+static void merge_vsock(struct options *o, const struct config_guest *guest)
+{
+	if (!o->vsock_peer && !o->vsock_path && !o->vsock_cid && !o->vsock_uds)
+		o->vsock_peer = guest->vsock_connect;
+	if (o->vsock_peer)
+		return;
+	if (!o->vsock_path)
+		o->vsock_path = guest->vsock;
+	if (!o->vsock_cid)
+		o->vsock_cid = (uint32_t)guest->vsock_cid;
+	if (!o->vsock_uds)
+		o->vsock_uds = guest->vsock_uds;
+}
+
 static void merge_guest(struct options *o, const struct config_guest *guest)
 {
 	if (o->link == OPTIONS_LINK_USER && guest->stream) {
@@ -22,12 +37,7 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	}
 	if (o->link == OPTIONS_LINK_NETNS && !o->is_ifname_given && guest->ifname)
 		o->ifname = guest->ifname;
-	if (!o->vsock_path)
-		o->vsock_path = guest->vsock;
-	if (!o->vsock_cid)
-		o->vsock_cid = (uint32_t)guest->vsock_cid;
-	if (!o->vsock_uds)
-		o->vsock_uds = guest->vsock_uds;
+	merge_vsock(o, guest);
 }
 
 static void add_link(struct options *o, enum options_link link, const char *where)
@@ -98,10 +108,12 @@ static void merge_logging(struct options *o, const struct config_logging *loggin
 /* Only for its own QEMU netfwd makes a serial port. */
 static int check_agent(const struct options *o, const struct config_agent *agent, char *error)
 {
-	if (agent->transport == CONFIG_AGENT_VSOCK && !o->vsock_path && !o->vsock_cid) {
+	if (agent->transport == CONFIG_AGENT_VSOCK && !o->vsock_path && !o->vsock_cid &&
+	    !o->vsock_peer) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,
-			       "agent.transport is vsock, but the guest has none: give --vsock or "
-			       "--vsock-cid, or guest.vsock or guest.vsockCid, too");
+			       "agent.transport is vsock, but the guest has none: give --vsock, "
+			       "--vsock-cid or --vsock-connect, or guest.vsock, guest.vsockCid or "
+			       "guest.vsockConnect, too");
 		return -EINVAL;
 	}
 	if (agent->transport != CONFIG_AGENT_SERIAL || agent->path || o->link == OPTIONS_LINK_QEMU)
@@ -110,6 +122,13 @@ static int check_agent(const struct options *o, const struct config_agent *agent
 		       "agent.path must be set when agent.transport is serial, to the socket of "
 		       "QEMU's port; only netfwd qemu makes one by itself");
 	return -EINVAL;
+}
+
+/* QEMU gets the device from us: the CID is one of that guest's and ours alone. */
+static bool needs_vsock_of_qemu(const struct options *o, const struct config *config)
+{
+	return o->link == OPTIONS_LINK_QEMU && !o->vsock_cid && !o->vsock_peer &&
+	       (o->vsock_uds || config->agent.transport == CONFIG_AGENT_VSOCK);
 }
 
 int options_merge(struct options *options, const struct config *config,
@@ -142,6 +161,8 @@ int options_merge(struct options *options, const struct config *config,
 			       options->shared.host_interface);
 		return -EINVAL;
 	}
+	if (needs_vsock_of_qemu(options, config))
+		options->vsock_cid = OPTIONS_CID_DEFAULT;
 	if (options->vsock_uds && !options->vsock_path && !options->vsock_cid) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,
 			       "--vsock-uds offers the guest's vsock to other programs; "

@@ -15,6 +15,7 @@
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 
+#define VSOCK_MODEL "vhost-user-vsock-pci"
 #define KILL_AFTER_MS 5000
 
 #define MAX_ADDED 24 /* options and their values */
@@ -104,7 +105,7 @@ static int add_device(struct qemu *q, const struct qemu_guest *guest, bool is_vh
 
 static int add_vsock(struct qemu *q, const struct qemu_guest *guest)
 {
-	static const char model[] = "vhost-user-vsock-pci";
+	static const char model[] = VSOCK_MODEL;
 	char device[QEMU_ARG_SIZE];
 	int r = add_chardev(q, QEMU_VSOCK_ID, q->config.vsock_path);
 
@@ -180,14 +181,37 @@ static int decide_nic(const struct qemu_config *config, const struct qemu_guest 
 	return -EINVAL;
 }
 
-static bool decide_vsock(const struct qemu_config *config, const struct qemu_guest *guest)
+/* Nobody has asked for a vsock: why the guest gets none, or NULL. */
+static const char *why_no_vsock(const struct qemu_config *config, const struct qemu_guest *guest,
+				bool is_vhost_user)
 {
+	size_t len = strlen(guest->model);
+
+	if (!is_vhost_user)
+		return "its memory is not shared for its network card";
+	if (len < 4 || strcmp(guest->model + len - 4, "-pci") != 0)
+		return "its machine has no PCI";
+	if (!qemu_probe_has_device(config->argv[0], VSOCK_MODEL))
+		return "this QEMU has no " VSOCK_MODEL;
+	return NULL;
+}
+
+static bool decide_vsock(const struct qemu_config *config, const struct qemu_guest *guest,
+			 bool is_vhost_user)
+{
+	const char *why;
+
 	if (!config->vsock_path || guest->has_vsock)
 		return false;
-	if (guest->memory_conflict)
+	if (config->needs_vsock && guest->memory_conflict)
 		log_warn("the guest gets no vsock: QEMU's %s decides over its memory",
 			 guest->memory_conflict);
-	return !guest->memory_conflict;
+	if (config->needs_vsock)
+		return !guest->memory_conflict;
+	why = why_no_vsock(config, guest, is_vhost_user);
+	if (why)
+		log_info("the guest gets no vsock: %s", why);
+	return !why;
 }
 
 /* Our end goes to *ours, QEMU's is inherited by it. */
@@ -221,7 +245,7 @@ static int prepare(struct qemu *q, const struct qemu_guest *guest, struct qemu_e
 		r = make_pair(&ends->link_fd, &q->fd);
 	if (r == 0 && q->config.agent_fd)
 		r = make_pair(&agent_fd, &q->agent_fd);
-	ends->has_vsock = decide_vsock(&q->config, guest);
+	ends->has_vsock = decide_vsock(&q->config, guest, is_vhost_user);
 	if (r == 0)
 		r = add_arguments(q, guest, ends->has_vsock);
 	if (r < 0) {

@@ -26,6 +26,7 @@ struct qemu_config {
 	enum qemu_nic nic;
 	const char *nic_path;	/* where vhost-user would be served */
 	const char *vsock_path; /* and a vsock, if the guest has none; NULL: not wanted */
+	bool needs_vsock;	/* else it comes along where memory is shared for the NIC */
 	/* NULL; or gets our end of the line of a virtio-serial port that the guest
 	 * is given, named QEMU_AGENT_PORT: a stream socket, the caller's. */
 	int *agent_fd;

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -111,4 +112,14 @@ bool qemu_probe_has_netdev(const char *program, const char *kind)
 			return true;
 	}
 	return false;
+}
+
+/* "MODEL options:", and then those; about a device that there is not, nothing here. */
+bool qemu_probe_has_device(const char *program, const char *model)
+{
+	char device[] = "-device", help[64], text[128] = "";
+	char *argv[] = { (char *)(uintptr_t)program, device, help, NULL };
+
+	(void)snprintf(help, sizeof(help), "%s,help", model);
+	return ask(argv, text, sizeof(text)) == 0 && strncmp(text, model, strlen(model)) == 0;
 }

@@ -11,3 +11,5 @@
 int qemu_probe_version(const char *program, struct qemu_version *out);
 /* Whether `program -netdev help` names that kind. In doubt not. */
 bool qemu_probe_has_netdev(const char *program, const char *kind);
+/* Whether `program -device MODEL,help` knows it. In doubt not. */
+bool qemu_probe_has_device(const char *program, const char *model);

@@ -35,6 +35,8 @@ const char *rule_via_name(enum rule_via via)
 		return "direct";
 	case RULE_VIA_NETNS:
 		return "netns";
+	case RULE_VIA_VSOCK:
+		return "vsock";
 	case RULE_VIA_AUTO:
 		return "auto";
 	case RULE_VIA_NONE:

@@ -29,6 +29,7 @@ enum rule_via {
 	RULE_VIA_GRPC,
 	RULE_VIA_DIRECT, /* through the virtual NIC */
 	RULE_VIA_NETNS,	 /* sockets made in the guest, which is a namespace */
+	RULE_VIA_VSOCK,	 /* the agent, by a connection of the guest's vsock for each */
 	RULE_VIA_AUTO,	 /* the fastest that reaches the listener */
 	RULE_VIA_NONE,	 /* not forwarded */
 };

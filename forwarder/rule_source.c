@@ -209,7 +209,8 @@ static void check_rest(struct check *c)
 		    "must be false, unless guestSocket and hostSocket are both set, or"
 		    " guestPort (or guestPortRange) and proto tcp or udp");
 	if (s->via == RULE_VIA_SSH && s->proto == RULE_PROTO_UDP)
-		bad(c, "via", "ssh does not support protocol udp; use grpc, direct, netns or auto");
+		bad(c, "via",
+		    "ssh does not support protocol udp; use grpc, direct, netns, vsock or auto");
 }
 
 static int expand(struct check *c, const char *name, char **text,

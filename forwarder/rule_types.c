@@ -32,8 +32,9 @@ static void check_one(const char *field, enum rule_via any, enum rule_via one,
 
 static void check(const struct rule_types_source *s, struct problems *problems)
 {
-	static const char no_udp[] = "must not be ssh: port forward type \"ssh\" does not support "
-				     "protocol udp; allowed are grpc, direct, netns, auto and none";
+	static const char no_udp[] =
+		"must not be ssh: port forward type \"ssh\" does not support "
+		"protocol udp; allowed are grpc, direct, netns, vsock, auto and none";
 
 	if (s->udp == RULE_VIA_SSH)
 		problems_error(problems, "portForwardTypes.udp", "%s", no_udp);

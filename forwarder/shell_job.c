@@ -68,7 +68,10 @@ static void take_text(struct shell_job *job, const char *bytes, size_t len)
 		}
 		if (job->n_text == LINE_SIZE - 1)
 			end_line(job);
-		job->text[job->n_text++] = bytes[i] >= ' ' && bytes[i] <= '~' ? bytes[i] : '?';
+		job->text[job->n_text] = bytes[i];
+		if (bytes[i] < ' ' || bytes[i] > '~')
+			job->text[job->n_text] = '?';
+		job->n_text++;
 	}
 }
 

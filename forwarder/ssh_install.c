@@ -77,7 +77,12 @@ static int run(void *arg, const char *command, struct stream **out)
 
 static int set_up(struct session *s, const struct options *options)
 {
-	const struct ssh_way_setup setup = { .options = options };
+	static const struct ipaddr nowhere = IPADDR_V6_ANY; /* ssh.host is set */
+	const struct ssh_way_setup setup = {
+		.guest = &nowhere,
+		.guest_name = "",
+		.options = options,
+	};
 	int r = loop_new(&s->loop);
 
 	if (r == 0)

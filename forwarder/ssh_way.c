@@ -131,7 +131,8 @@ static void add_targets(struct ssh_way *way, const struct config_ssh *ssh, struc
 			.dial = dial_vsock, .arg = way, .name = "port 22 of the guest's vsock"
 		};
 	else if (ssh->over_vsock == RULE_SWITCH_ON)
-		log_warn("ssh.overVsock: the guest has no vsock (guest.vsock, guest.vsockCid): "
+		log_warn("ssh.overVsock: the guest has no vsock (guest.vsock, vsockCid, "
+			 "vsockConnect): "
 			 "connections go by TCP");
 	t = &c->targets[c->n_targets++];
 	if (ssh->host)

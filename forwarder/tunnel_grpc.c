@@ -9,6 +9,7 @@
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/flow_datagram.h"
 #include "forwarder/rpc/http2.h"
+#include "forwarder/tunnel_place.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
@@ -59,18 +60,6 @@ struct tunnel_listener {
 static struct tunnel_grpc *from_tunnel(struct tunnel *t)
 {
 	return container_of(t, struct tunnel_grpc, base);
-}
-
-static int fill_place(const struct tunnel_place *from, struct rpc_place *to)
-{
-	size_t len = from->path ? strlen(from->path) : 0;
-
-	*to = (struct rpc_place){ .endpoint = from->endpoint };
-	if (len >= sizeof(to->path))
-		return -ENAMETOOLONG;
-	if (from->path)
-		memcpy(to->path, from->path, len);
-	return 0;
 }
 
 /* The first message of a flow. */
@@ -173,7 +162,7 @@ static int grpc_dial(struct tunnel *base, const struct tunnel_place *guest, stru
 {
 	struct tunnel_grpc *t = from_tunnel(base);
 	struct rpc_open open = { 0 };
-	int r = fill_place(guest, &open.place);
+	int r = tunnel_place_to_rpc(guest, &open.place);
 
 	if (r < 0)
 		return r;
@@ -449,7 +438,7 @@ static int grpc_listen(struct tunnel *base, const struct tunnel_place *guest,
 	l->tunnel = t;
 	l->accept = *accept;
 	l->arg = arg;
-	r = fill_place(guest, &l->place);
+	r = tunnel_place_to_rpc(guest, &l->place);
 	if (r == 0)
 		r = timer_new(t->loop, start_listening, l, &l->again);
 	if (r < 0) {

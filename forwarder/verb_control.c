@@ -35,7 +35,8 @@ const char verb_expose_help[] =
 	"Opens a port of the host, as --forward does, in a running netfwd. It stays open\n"
 	"until unexpose or that netfwd's end.\n"
 	"\n"
-	"  --via WAY      auto, direct, netns, ssh or grpc (default: auto)\n" SOCKET_HELP "\n"
+	"  --via WAY      auto, direct, netns, vsock, grpc or ssh (default: auto)\n" SOCKET_HELP
+	"\n"
 	"Examples:\n"
 	"  netfwd expose tcp:8080:80\n"
 	"  netfwd expose --via direct udp:127.0.0.1:5353:53\n";
@@ -342,7 +343,7 @@ static int send_forward(const char *method, const struct arguments *a)
 		return EXIT_FAILURE;
 	}
 	if (a->via && control_via_parse(a->via, &via) < 0) {
-		log_error("--via %s: must be auto, direct, netns, ssh or grpc", a->via);
+		log_error("--via %s: must be auto, direct, netns, vsock, grpc or ssh", a->via);
 		return EXIT_FAILURE;
 	}
 	body = forward_body(&spec, a->via);

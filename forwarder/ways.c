@@ -13,8 +13,8 @@
 #define N_KINDS (RULE_VIA_NONE + 1)
 
 /* Of `auto`, the fastest first. */
-static const enum rule_via by_speed[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_GRPC,
-					  RULE_VIA_SSH };
+static const enum rule_via by_speed[] = { RULE_VIA_NETNS, RULE_VIA_DIRECT, RULE_VIA_VSOCK,
+					  RULE_VIA_GRPC, RULE_VIA_SSH };
 #define N_WAYS (sizeof(by_speed) / sizeof(by_speed[0]))
 static_assert(N_WAYS <= WAY_DIAL_MAX, "each can be tried");
 
@@ -148,6 +148,8 @@ static const char *missing(enum rule_via kind)
 		return "it is to go by grpc, but no agent is set up";
 	case RULE_VIA_NETNS:
 		return "it is to go by netns, but the guest is no namespace";
+	case RULE_VIA_VSOCK:
+		return "it is to go by vsock, but there is no agent, or the guest has no vsock";
 	case RULE_VIA_DEFAULT:
 	case RULE_VIA_DIRECT:
 	case RULE_VIA_AUTO:

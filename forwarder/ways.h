@@ -7,7 +7,7 @@
  *
  * `auto` tries, one after the other, the ways that can reach the place: those that
  * are up before those that are not, and among equals the faster first: netns,
- * direct, grpc, ssh. The NIC does not reach the guest's loopback, nor its UNIX
+ * direct, vsock, grpc, ssh. The NIC does not reach the guest's loopback, nor its UNIX
  * sockets. A way fails that is not connected; the NIC also when it is refused, as by
  * a guest's firewall; a tunnel's refusal is the guest's own word and final. Each try
  * but the last is bounded in time. A way that is named is the only one tried. */
@@ -42,7 +42,7 @@ int ways_new(struct loop *loop, struct ways **out);
 /* With all tunnels; after their users. Accepts NULL. */
 void ways_free(struct ways *ways);
 /* Takes the tunnel, once for each kind, and its changed(). The kinds are SSH, GRPC,
- * DIRECT and NETNS. */
+ * VSOCK, DIRECT and NETNS. */
 void ways_add(struct ways *ways, enum rule_via kind, struct tunnel *tunnel);
 /* Gives it back: for one that is not the ways' to free. After its users. */
 void ways_remove(struct ways *ways, enum rule_via kind);

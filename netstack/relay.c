@@ -14,7 +14,11 @@
 /* Iterations of one direction before the others on the loop get their turn. */
 #define MAX_MOVES 32
 #define PEEK_REFS 256
+#define RESERVE_REFS 64
 #define COPY_SIZE (128U * 1024U)
+/* What a read may take once so much has been copied that system calls count. */
+#define BULK_SIZE (512U * 1024U)
+#define BULK_AFTER (4UL * 1024 * 1024)
 /* Bytes of a direction before it gets a pipe, which most connections never need. */
 #define SPLICE_AFTER (256UL * 1024UL)
 
@@ -97,9 +101,9 @@ static enum pump sink_is_closed(struct direction *d)
 /* The sink has memory to be read into. */
 static enum pump move_reserved(struct direction *d)
 {
-	struct iovec iov[8];
+	struct iovec iov[RESERVE_REFS];
 	int n;
-	ssize_t r = d->to->ops->reserve(d->to, iov, 8, &n), got;
+	ssize_t r = d->to->ops->reserve(d->to, iov, RESERVE_REFS, &n), got;
 
 	if (r == -EPIPE)
 		return sink_is_closed(d);
@@ -135,8 +139,8 @@ static enum pump write_rest(struct direction *d)
 /* Neither has: through memory of ours, shared by all relays of the thread. */
 static enum pump move_copied(struct direction *d)
 {
-	static uint8_t shared[COPY_SIZE];
-	struct iovec iov = { shared, sizeof(shared) };
+	static uint8_t shared[BULK_SIZE];
+	struct iovec iov = { shared, d->bytes < BULK_AFTER ? COPY_SIZE : BULK_SIZE };
 	enum pump status = PUMP_MOVED;
 	ssize_t got, r;
 

@@ -102,7 +102,8 @@ static ssize_t stream_fd_write(struct stream *base, const struct iovec *iov, int
 	struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
 	ssize_t r = not_ready(s);
 
-	return r < 0 || n == 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));
+	/* nothing is sent by none, but a socket that cannot send any more says so */
+	return r < 0 ? r : outcome(s, sendmsg(s->fd, &msg, MSG_NOSIGNAL));
 }
 
 static ssize_t stream_fd_splice_to(struct stream *base, int pipe, size_t max)

@@ -228,36 +228,3 @@ def netfwd_dgram(mtu):
 
 def netfwd_vhost_user(mtu):
     return netfwd_qemu("vhost-user", mtu)
-
-
-@contextlib.contextmanager
-def on_processor(number):
-    """What is started in here runs there only."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(before)[number]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-@contextlib.contextmanager
-def netfwd_uml(mtu):
-    """User-Mode Linux, a guest at the machine's own speed. It and netfwd wake
-    each other so often that the scheduler may put both on one processor, and
-    leave it so: they are told where to run."""
-    path = harness.new_path("sock")
-    with on_processor(0):
-        netfwd = netfwd_program(f"--vhost-user={path}", f"--mtu={mtu}", FORWARD)
-        p = netfwd.__enter__()
-    with contextlib.ExitStack() as stack:
-        stack.push(netfwd)
-        with on_processor(-1):
-            guest = harness.UmlGuest((path, harness.UmlGuest.NET))
-        stack.callback(guest.kill)
-        harness.until(lambda: guest.run("test -f /tmp/lease")[0] == 0, 30,
-                      "the guest's lease")
-        check_mtu(int(guest.output("cat /sys/class/net/eth0/mtu")), mtu)
-        guest.output("echo reno >/proc/sys/net/ipv4/tcp_congestion_control")
-        yield [Path("in", "127.0.0.1", FORWARD_PORT, server=None,
-                    forwarder=p.pid, qemu=guest.program.pid)]

@@ -19,9 +19,11 @@
 #include "netstack/stream_fd.h"
 #include "netstack/unix_socket.h"
 
-#define BACKLOG 16
+/* A connection for each flow comes by raw flows. */
+#define BACKLOG 4096
 /* A descriptor too few is not better in the next millisecond. */
 #define PAUSE_MS 100
+#define VSOCK_BUFFER_SIZE (1U << 20)
 
 struct acceptor {
 	struct loop *loop;
@@ -270,6 +272,16 @@ static int listen_at(struct acceptor *a, const void *address, socklen_t len)
 	return 0;
 }
 
+/* What the host may send before it is read: connections have it from their listener.
+ * Each time that the agent runs costs more than the copying. */
+static void widen_vsock(int fd)
+{
+	const uint64_t size = VSOCK_BUFFER_SIZE;
+
+	(void)setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &size, sizeof(size));
+	(void)setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &size, sizeof(size));
+}
+
 int acceptor_listen_vsock(struct loop *loop, unsigned int port, const struct acceptor_owner *owner,
 			  struct acceptor **out)
 {
@@ -277,11 +289,15 @@ int acceptor_listen_vsock(struct loop *loop, unsigned int port, const struct acc
 					     .svm_cid = VMADDR_CID_ANY,
 					     .svm_port = port };
 	struct acceptor *a = allocate(loop, owner);
+	int r;
 
 	if (!a)
 		return -ENOMEM;
 	a->admits = is_host_vsock;
-	return finish(a, listen_at(a, &address, sizeof(address)), out);
+	r = listen_at(a, &address, sizeof(address));
+	if (r == 0)
+		widen_vsock(a->fd);
+	return finish(a, r, out);
 }
 
 int acceptor_listen_unix(struct loop *loop, const char *path, const struct acceptor_owner *owner,
@@ -314,6 +330,15 @@ int acceptor_listen_tcp(struct loop *loop, const struct acceptor_tcp *tcp,
 		return finish(a, -ENOMEM, out);
 	*a->token = *tcp->token;
 	return finish(a, listen_at(a, &address, len), out);
+}
+
+unsigned int acceptor_vsock_port(const struct acceptor *a)
+{
+	struct sockaddr_vm address = { .svm_port = 0 };
+	socklen_t len = sizeof(address);
+
+	(void)getsockname(a->fd, (struct sockaddr *)&address, &len);
+	return address.svm_port;
 }
 
 void acceptor_free(struct acceptor *a)

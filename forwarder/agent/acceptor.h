@@ -35,17 +35,19 @@ struct acceptor_owner {
 
 struct acceptor_tcp {
 	struct endpoint local;
-	struct ipaddr from; /* any: the default gateway */
+	struct ipaddr from;		 /* any: the default gateway */
 	const struct agent_token *token; /* is copied */
 };
 
-/* 0 or -errno. */
+/* 0 or -errno. VMADDR_PORT_ANY: a port that is free. */
 int acceptor_listen_vsock(struct loop *loop, unsigned int port, const struct acceptor_owner *owner,
 			  struct acceptor **out);
 int acceptor_listen_unix(struct loop *loop, const char *path, const struct acceptor_owner *owner,
 			 struct acceptor **out);
 int acceptor_listen_tcp(struct loop *loop, const struct acceptor_tcp *tcp,
 			const struct acceptor_owner *owner, struct acceptor **out);
+/* Of AF_VSOCK. */
+unsigned int acceptor_vsock_port(const struct acceptor *acceptor);
 void acceptor_free(struct acceptor *acceptor); /* accepts NULL */
 
 const struct acceptor_counters *acceptor_counters(const struct acceptor *acceptor);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/vm_sockets.h>
+
 #include "forwarder/agent/acceptor.h"
 #include "forwarder/agent/agent_options.h"
 #include "forwarder/agent/privileges.h"
@@ -23,7 +25,7 @@
 #include "netstack/stream.h"
 #include "netstack/stream_pair.h"
 
-#define MAX_ACCEPTORS 3 /* one of a kind */
+#define MAX_ACCEPTORS 4 /* one of a kind, and that of raw flows */
 /* A UDP client is seldom that old; the host knows which ports clients get, and
  * leaves them out unless one is asked for by a rule. */
 #define CLIENT_AGE_MS 3000
@@ -122,6 +124,29 @@ static int add_acceptor(struct agent *agent, int r, const char *what)
 	return 0;
 }
 
+static void on_raw_host(void *arg, struct stream *host)
+{
+	struct agent *agent = arg;
+
+	agent_server_accept_raw(agent->server, host);
+}
+
+/* At any free port, which is told by hello. Without it flows go by gRPC. */
+static void listen_raw(struct agent *agent)
+{
+	const struct acceptor_owner owner = { on_raw_host, agent };
+	struct acceptor **out = &agent->acceptors[agent->n_acceptors];
+	int r = acceptor_listen_vsock(agent->loop, VMADDR_PORT_ANY, &owner, out);
+
+	if (r < 0) {
+		log_warn("raw flows cannot be taken: %s", strerror(-r));
+		return;
+	}
+	agent->n_acceptors++;
+	agent_server_set_raw_port(agent->server, acceptor_vsock_port(*out));
+	log_info("raw flows are taken at vsock port %u", acceptor_vsock_port(*out));
+}
+
 /* A unit file may ask for it where there is none. */
 static int listen_vsock(struct agent *agent, const struct acceptor_owner *owner)
 {
@@ -133,7 +158,10 @@ static int listen_vsock(struct agent *agent, const struct acceptor_owner *owner)
 		log_warn("this machine has no AF_VSOCK, so the host does not come that way");
 		return 0;
 	}
-	return add_acceptor(agent, r, "AF_VSOCK");
+	r = add_acceptor(agent, r, "AF_VSOCK");
+	if (r == 0)
+		listen_raw(agent);
+	return r;
 }
 
 static int listen_tcp(struct agent *agent, const struct acceptor_owner *owner)

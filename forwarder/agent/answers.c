@@ -14,6 +14,7 @@
 struct answers {
 	const struct reports *reports;
 	struct list all; /* question.node */
+	uint32_t raw_port;
 };
 
 struct question {
@@ -30,7 +31,8 @@ static void end(struct question *q)
 	free(q);
 }
 
-static int answer_hello(const uint8_t *data, size_t len, struct message *out)
+static int answer_hello(const struct answers *a, const uint8_t *data, size_t len,
+			struct message *out)
 {
 	struct rpc_hello host, hello = {
 		.protocol = RPC_PROTOCOL,
@@ -41,6 +43,10 @@ static int answer_hello(const uint8_t *data, size_t len, struct message *out)
 
 	if (r < 0)
 		return r;
+	if (a->raw_port) {
+		hello.features |= RPC_FEATURE_RAW;
+		hello.raw_port = a->raw_port;
+	}
 	log_info("host: netfwd %s, protocol %u", host.version, host.protocol);
 	return message_hello(&hello, out);
 }
@@ -62,7 +68,7 @@ static int answer(const struct question *q, const uint8_t *data, size_t len, str
 {
 	switch (q->kind) {
 	case ANSWER_HELLO:
-		return answer_hello(data, len, out);
+		return answer_hello(q->owner, data, len, out);
 	case ANSWER_INFO:
 		return reports_info(q->owner->reports, out);
 	case ANSWER_TIME:
@@ -103,6 +109,11 @@ static void on_gone(void *arg, int error)
 }
 
 static const struct call_ops call_ops = { on_message, on_end, on_gone };
+
+void answers_set_raw_port(struct answers *a, uint32_t port)
+{
+	a->raw_port = port;
+}
 
 void answers_request(struct answers *a, struct http2_stream *s, enum answer_kind kind)
 {

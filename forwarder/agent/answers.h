@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* Calls with one request and one answer. */
+#include <stdint.h>
 
 struct answers;
 struct http2_stream;
@@ -15,4 +16,6 @@ enum answer_kind {
 	ANSWER_INFO,
 	ANSWER_TIME,
 };
+/* What hello tells: where raw flows are taken; 0: they are not. */
+void answers_set_raw_port(struct answers *a, uint32_t port);
 void answers_request(struct answers *a, struct http2_stream *s, enum answer_kind kind);

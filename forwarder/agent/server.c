@@ -8,6 +8,7 @@
 #include "forwarder/agent/answers.h"
 #include "forwarder/agent/flows.h"
 #include "forwarder/agent/listens.h"
+#include "forwarder/agent/raw_flows.h"
 #include "forwarder/agent/reports.h"
 #include "forwarder/rpc/http2.h"
 #include "netstack/base/list.h"
@@ -29,6 +30,7 @@ struct agent_server {
 	struct list connections; /* connection.node, the oldest first */
 	unsigned int n_connections;
 	struct flows *flows;
+	struct raw_flows *raw_flows;
 	struct listens *listens;
 	struct reports *reports;
 	struct answers *answers;
@@ -173,6 +175,16 @@ void agent_server_accept(struct agent_server *server, struct stream *host)
 	}
 }
 
+void agent_server_accept_raw(struct agent_server *server, struct stream *host)
+{
+	raw_flows_accept(server->raw_flows, host);
+}
+
+void agent_server_set_raw_port(struct agent_server *server, uint32_t port)
+{
+	answers_set_raw_port(server->answers, port);
+}
+
 void agent_server_set_listeners(struct agent_server *server, const struct port_listener *all,
 				unsigned int n)
 {
@@ -211,6 +223,8 @@ static int create_parts(struct agent_server *server)
 	};
 	int r = flows_new(server->loop, &flows, &server->flows);
 
+	if (r == 0)
+		r = raw_flows_new(server->loop, &flows, &server->raw_flows);
 	if (r == 0)
 		r = listens_new(server->loop, &server->listens);
 	if (r == 0)
@@ -252,6 +266,7 @@ void agent_server_free(struct agent_server *server)
 	answers_free(server->answers);
 	listens_free(server->listens);
 	flows_free(server->flows);
+	raw_flows_free(server->raw_flows);
 	reports_free(server->reports);
 	free(server);
 }

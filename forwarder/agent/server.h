@@ -31,6 +31,11 @@ void agent_server_free(struct agent_server *server); /* accepts NULL */
  * is closed when it ends, or breaks the protocol. */
 void agent_server_accept(struct agent_server *server, struct stream *host);
 
+/* The same of a raw flow (forwarder/raw_header.h); the port where they come is told
+ * to hosts that say hello from then on. */
+void agent_server_accept_raw(struct agent_server *server, struct stream *host);
+void agent_server_set_raw_port(struct agent_server *server, uint32_t port);
+
 /* All that the guest listens on, sorted or not; what has changed is told to those
  * who asked. Copied. Not calling it means: nothing is known yet. */
 void agent_server_set_listeners(struct agent_server *server, const struct port_listener *all,

@@ -21,6 +21,7 @@ int message_hello(const struct rpc_hello *hello, struct message *out)
 
 	m.protocol = hello->protocol;
 	m.features = hello->features;
+	m.raw_port = hello->raw_port;
 	m.version = message_unconst(hello->version);
 	return message_pack(&m.base, out);
 }
@@ -34,6 +35,7 @@ int message_parse_hello(const uint8_t *data, size_t len, struct rpc_hello *out)
 		return -EPROTO;
 	out->protocol = m->protocol;
 	out->features = m->features;
+	out->raw_port = m->raw_port;
 	message_copy_text(out->version, sizeof(out->version), m->version);
 	message_unpack_free(&b, m);
 	return 0;

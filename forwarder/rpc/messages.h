@@ -17,6 +17,7 @@
 #define RPC_FEATURE_EVENTS 1U
 #define RPC_FEATURE_FLOW 2U
 #define RPC_FEATURE_LISTEN 4U
+#define RPC_FEATURE_RAW 8U
 
 #define RPC_DATA_FIELD 1U   /* FlowMessage.data */
 #define GUEST_DATA_FIELD 3U /* TunnelMessage.data */
@@ -27,6 +28,7 @@
 struct rpc_hello {
 	uint32_t protocol;
 	uint64_t features;
+	uint32_t raw_port; /* with RPC_FEATURE_RAW */
 	char version[RPC_TEXT_SIZE];
 };
 

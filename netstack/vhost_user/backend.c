@@ -242,8 +242,9 @@ static int set_nonblocking(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static int on_set_vring_call(struct vhost_backend *b, struct vhost_message *m,
-			     struct vhost_answer *a)
+/* Where the driver is told of used chains, or the front end of an error. */
+static int on_set_vring_signal(struct vhost_backend *b, struct vhost_message *m,
+			       struct vhost_answer *a)
 {
 	struct vring *v;
 	int fd = take_vring_fd(b, m, &v);
@@ -251,20 +252,7 @@ static int on_set_vring_call(struct vhost_backend *b, struct vhost_message *m,
 	(void)a;
 	if (!v)
 		return -EINVAL;
-	set_fd(&v->call_fd, fd);
-	return fd < 0 ? 0 : set_nonblocking(fd);
-}
-
-static int on_set_vring_err(struct vhost_backend *b, struct vhost_message *m,
-			    struct vhost_answer *a)
-{
-	struct vring *v;
-	int fd = take_vring_fd(b, m, &v);
-
-	(void)a;
-	if (!v)
-		return -EINVAL;
-	set_fd(&v->err_fd, fd);
+	set_fd(m->request == VHOST_SET_VRING_CALL ? &v->call_fd : &v->err_fd, fd);
 	return fd < 0 ? 0 : set_nonblocking(fd);
 }
 
@@ -340,8 +328,8 @@ static const struct request {
 	[VHOST_SET_VRING_BASE] = { "SET_VRING_BASE", 8, on_ignored },
 	[VHOST_GET_VRING_BASE] = { "GET_VRING_BASE", 8, on_get_vring_base },
 	[VHOST_SET_VRING_KICK] = { "SET_VRING_KICK", 8, on_set_vring_kick },
-	[VHOST_SET_VRING_CALL] = { "SET_VRING_CALL", 8, on_set_vring_call },
-	[VHOST_SET_VRING_ERR] = { "SET_VRING_ERR", 8, on_set_vring_err },
+	[VHOST_SET_VRING_CALL] = { "SET_VRING_CALL", 8, on_set_vring_signal },
+	[VHOST_SET_VRING_ERR] = { "SET_VRING_ERR", 8, on_set_vring_signal },
 	[VHOST_GET_PROTOCOL_FEATURES] = { "GET_PROTOCOL_FEATURES", 0, on_get_protocol_features },
 	[VHOST_SET_PROTOCOL_FEATURES] = { "SET_PROTOCOL_FEATURES", 8, on_set_protocol_features },
 	[VHOST_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", 0, on_get_queue_num },

@@ -56,6 +56,8 @@ void vsock_device_give(struct vsock_device *d, const struct vsock_room *room,
 	uint8_t bytes[VSOCK_HEADER_SIZE];
 	struct iovec from = { bytes, sizeof(bytes) };
 
+	d->counters.to_guest_packets++;
+	d->counters.to_guest_bytes += header->len;
 	vsock_header_encode(header, bytes);
 	iov_copy(room->iov, (int)room->chain.n_in, &from, 1);
 	virtqueue_push(queue(d, VSOCK_QUEUE_TO_GUEST), room->chain.head,
@@ -104,8 +106,10 @@ static struct vsock_conn *open_conn(struct vsock_device *d, const struct vsock_c
 		return NULL;
 	}
 	c = vsock_conn_new(d, ports, state);
-	if (c)
+	if (c) {
 		list_append(bucket(d, ports), &c->in_table);
+		d->counters.opened++;
+	}
 	return c;
 }
 
@@ -250,6 +254,8 @@ static void receive_chain(struct vsock_device *d, const struct virtqueue_chain *
 		d->counters.bad_packets++;
 		return;
 	}
+	d->counters.from_guest_packets++;
+	d->counters.from_guest_bytes += h.len;
 	receive_packet(d, &h, trim(d->iov, chain->n_out, sizeof(bytes) + h.len));
 }
 
@@ -451,17 +457,44 @@ static void device_free(struct vsock *v)
 	free(d);
 }
 
-static const struct vsock_ops vsock_ops = {
-	.dial = device_dial,
-	.listen = device_listen,
-	.unlisten = device_unlisten,
-	.free = device_free,
-};
-
 const struct vsock_counters *vsock_device_counters(const struct vsock *v)
 {
 	return &container_of(v, const struct vsock_device, base)->counters;
 }
+
+static void device_counters(const struct vsock *v, vsock_counter_fn *fn, void *arg)
+{
+	const struct vsock_counters *c = vsock_device_counters(v);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} all[] = {
+		{ "vsock.connections", c->connections },
+		{ "vsock.opened", c->opened },
+		{ "vsock.to-guest-packets", c->to_guest_packets },
+		{ "vsock.to-guest-bytes", c->to_guest_bytes },
+		{ "vsock.from-guest-packets", c->from_guest_packets },
+		{ "vsock.from-guest-bytes", c->from_guest_bytes },
+		{ "vsock.too-many", c->too_many },
+		{ "vsock.bad-packets", c->bad_packets },
+		{ "vsock.bad-addresses", c->bad_addresses },
+		{ "vsock.over-credit", c->over_credit },
+		{ "vsock.resets-dropped", c->resets_dropped },
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i].value)
+			fn(arg, all[i].name, all[i].value);
+	}
+}
+
+static const struct vsock_ops vsock_ops = {
+	.dial = device_dial,
+	.listen = device_listen,
+	.unlisten = device_unlisten,
+	.counters = device_counters,
+	.free = device_free,
+};
 
 static int device_new(struct loop *loop, const char *name, uint32_t guest_cid,
 		      struct vsock_device **out)

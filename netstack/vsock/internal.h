@@ -21,7 +21,7 @@
 /* Room for what a guest sends and nobody has read yet, of each connection. */
 #define VSOCK_BUFFER_SIZE (1U << 20)
 /* Chains of the guest's that one reserve() may hold. */
-#define VSOCK_MAX_RESERVED 16U
+#define VSOCK_MAX_RESERVED 64U
 #define VSOCK_MAX_PIECES 8U /* of a buffer for one packet */
 
 enum { VSOCK_QUEUE_TO_GUEST, VSOCK_QUEUE_FROM_GUEST, VSOCK_QUEUE_EVENT, VSOCK_N_QUEUES };

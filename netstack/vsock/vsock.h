@@ -3,8 +3,9 @@
 /* The host's end of one guest's vsock: byte streams that need no network, between
  * a port of the host and a port of the guest (virtio 1.1, section 5.10; vsock(7)).
  *
- * Two kinds: device.h, a vhost-user back end of ours, for a guest of an
- * unprivileged VMM, and kernel.h, where the host's kernel has the device. Whoever
+ * Three kinds: device.h, a vhost-user back end of ours, for a guest of an
+ * unprivileged VMM; kernel.h, where the host's kernel has the device; and peer.h, where
+ * another program has it. Whoever
  * dials or listens knows nothing of the kind. All on the loop thread. */
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,6 +34,8 @@ struct vsock_listener {
 	void *arg;
 };
 
+typedef void vsock_counter_fn(void *arg, const char *name, uint64_t value);
+
 struct vsock_ops {
 	/* Connects to a port of the guest, as stack_dial_tcp() does: -ENETDOWN when
 	 * there is no guest; the stream is the caller's at once, and breaks with
@@ -42,6 +45,8 @@ struct vsock_ops {
 	 * bind(2). Until unlisten(), which is harmless when not listening. */
 	int (*listen)(struct vsock *v, struct vsock_listener *listener);
 	void (*unlisten)(struct vsock *v, struct vsock_listener *listener);
+	/* All counters that are not zero, one per call; NULL: it has none. */
+	void (*counters)(const struct vsock *v, vsock_counter_fn *fn, void *arg);
 	/* All streams and listeners were ended before by their owners. */
 	void (*free)(struct vsock *v);
 };
@@ -65,6 +70,12 @@ static inline int vsock_listen(struct vsock *v, struct vsock_listener *listener)
 static inline void vsock_unlisten(struct vsock *v, struct vsock_listener *listener)
 {
 	v->ops->unlisten(v, listener);
+}
+
+static inline void vsock_counters(const struct vsock *v, vsock_counter_fn *fn, void *arg)
+{
+	if (v && v->ops->counters)
+		v->ops->counters(v, fn, arg);
 }
 
 static inline void vsock_free(struct vsock *v)

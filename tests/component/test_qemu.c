@@ -24,7 +24,7 @@ struct fixture {
 	struct qemu *qemu;
 	struct qemu_ends ends;
 	enum qemu_nic nic;
-	bool has_vsock;
+	bool has_vsock, needs_vsock;
 	int link_fd;
 	int status; /* -1: still running */
 	char script[64];
@@ -84,6 +84,7 @@ static int prepare(struct fixture *t, char *argv[])
 		.nic = t->nic,
 		.nic_path = "/run/nic,1",
 		.vsock_path = t->has_vsock ? "/run/v" : NULL,
+		.needs_vsock = t->needs_vsock,
 		.on_exit = on_exit_status,
 		.arg = t,
 	};
@@ -142,7 +143,7 @@ static void a_guest_that_shares_its_memory_gets_both_devices(void **state)
 	FILE *file;
 
 	t->nic = QEMU_NIC_VHOST_USER;
-	t->has_vsock = true;
+	t->has_vsock = t->needs_vsock = true;
 	write_script(t, "printf '%s ' \"${@%%,mac=*}\" >$0.out");
 	assert_int_equal(prepare(t, argv), 0);
 	assert_int_equal(t->link_fd, -1);
@@ -175,7 +176,7 @@ static void memory_that_is_decided_over_cannot_be_shared(void **state)
 	t->nic = QEMU_NIC_VHOST_USER;
 	assert_int_equal(prepare(t, argv), -EINVAL);
 	t->nic = QEMU_NIC_AUTO;
-	t->has_vsock = true;
+	t->has_vsock = t->needs_vsock = true;
 	assert_int_equal(prepare(t, argv), 0);
 	assert_true(t->link_fd >= 0);
 	assert_false(t->ends.has_vsock);
@@ -194,6 +195,27 @@ static void what_this_qemu_has_decides_over_the_nic(void **state)
 	write_script(t, "printf 'stream\\nvhost-user-x\\n'");
 	assert_int_equal(prepare(t, argv), 0);
 	assert_true(t->link_fd >= 0);
+}
+
+static void a_vsock_comes_along_where_qemu_has_it_and_shares_its_memory(void **state)
+{
+	struct fixture *t = *state;
+	char *argv[] = { t->script, NULL };
+
+	t->has_vsock = true;
+	t->nic = QEMU_NIC_VHOST_USER;
+	write_script(t, "echo \"${2%,help} options:\"");
+	assert_int_equal(prepare(t, argv), 0);
+	assert_true(t->ends.has_vsock);
+	qemu_free(t->qemu);
+	write_script(t, "exit 1"); /* there is no such device */
+	assert_int_equal(prepare(t, argv), 0);
+	assert_false(t->ends.has_vsock);
+	qemu_free(t->qemu);
+	t->nic = QEMU_NIC_STREAM;
+	write_script(t, "echo \"${2%,help} options:\"");
+	assert_int_equal(prepare(t, argv), 0);
+	assert_false(t->ends.has_vsock);
 }
 
 /* ... -device D -chardev socket,id=I,fd=N -device PORT */
@@ -377,6 +399,7 @@ int main(void)
 		TEST(a_guest_that_shares_its_memory_gets_both_devices),
 		TEST(memory_that_is_decided_over_cannot_be_shared),
 		TEST(what_this_qemu_has_decides_over_the_nic),
+		TEST(a_vsock_comes_along_where_qemu_has_it_and_shares_its_memory),
 		TEST(the_child_gets_a_port_for_the_agent),
 		TEST(the_users_arguments_come_first_and_unchanged),
 		TEST(a_device_of_the_users_is_not_added_twice),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* TCP from a port of the host, through the agent, to a server in "the guest": what
  * a connection may expect of a way that it does not see. Every test runs in
- * netfwd's dialect, and in Lima's where that can do it. */
+ * netfwd's dialect, by raw flows, and in Lima's dialect where that can do it. */
 #include "forwarder/tunnel_grpc.h"
 
 #include <errno.h>
@@ -62,6 +62,11 @@ static int setup_narrow(void **state)
 static int setup_guest_service(void **state)
 {
 	return begin(state, (struct agent_pair){ .server_config.guest_service_only = true });
+}
+
+static int setup_raw(void **state)
+{
+	return begin(state, (struct agent_pair){ .is_raw = true });
 }
 
 static int teardown(void **state)
@@ -441,25 +446,28 @@ static void unix_socket_of_the_guest_is_dialled(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define BOTH(test)                                              \
+#define OWN(test)                                               \
 	cmocka_unit_test_setup_teardown(test, setup, teardown), \
-		{ #test " in GuestService", test, setup_guest_service, teardown, NULL }
-		BOTH(server_may_speak_first),
-		BOTH(reply_comes_after_the_client_has_shut_its_direction),
-		cmocka_unit_test_setup_teardown(
-			upload_goes_on_after_the_server_has_shut_its_direction, setup, teardown),
-		BOTH(idle_connection_that_the_server_closes_is_closed),
-		BOTH(reset_of_the_server_is_a_reset_of_the_client),
-		BOTH(reset_of_the_client_is_a_reset_of_the_server),
-		BOTH(refused_port_of_the_guest_resets_the_client),
-		BOTH(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
+		{ #test " by raw flows", test, setup_raw, teardown, NULL }
+#define ALL(test)                                                                   \
+	OWN(test),                                                                  \
+	{                                                                           \
+#test " in GuestService", test, setup_guest_service, teardown, NULL \
+	}
+		ALL(server_may_speak_first),
+		ALL(reply_comes_after_the_client_has_shut_its_direction),
+		OWN(upload_goes_on_after_the_server_has_shut_its_direction),
+		ALL(idle_connection_that_the_server_closes_is_closed),
+		ALL(reset_of_the_server_is_a_reset_of_the_client),
+		ALL(reset_of_the_client_is_a_reset_of_the_server),
+		ALL(refused_port_of_the_guest_resets_the_client),
+		ALL(many_bytes_arrive_as_they_were_sent_both_ways_at_once),
 		{ "many_bytes_arrive_over_a_transport_that_is_often_full",
 		  many_bytes_arrive_as_they_were_sent_both_ways_at_once, setup_narrow, teardown,
 		  NULL },
-		BOTH(reader_that_stops_holds_up_its_own_connection_only),
-		BOTH(three_thousand_connections_at_once),
-		cmocka_unit_test_setup_teardown(unix_socket_of_the_guest_is_dialled, setup,
-						teardown),
+		ALL(reader_that_stops_holds_up_its_own_connection_only),
+		ALL(three_thousand_connections_at_once),
+		OWN(unix_socket_of_the_guest_is_dialled),
 	};
 
 	own_network_enter();

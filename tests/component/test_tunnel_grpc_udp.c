@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Datagrams from a port of the host, through the agent, to a server in "the
- * guest", in netfwd's dialect and in Lima's. */
+ * guest", in netfwd's dialect, in Lima's, and by raw flows. */
 #include "forwarder/tunnel_grpc.h"
 
 #include <errno.h>
@@ -47,13 +47,16 @@ static int open_socket(uint16_t *port)
 	return fd;
 }
 
-static int begin(void **state, bool guest_service_only)
+enum kind { NETFWD, GUEST_SERVICE, RAW };
+
+static int begin(void **state, enum kind kind)
 {
 	struct fixture *t = calloc(1, sizeof(*t));
 	uint16_t port;
 
 	assert_int_equal(loop_new(&t->loop), 0);
-	t->pair.server_config.guest_service_only = guest_service_only;
+	t->pair.server_config.guest_service_only = kind == GUEST_SERVICE;
+	t->pair.is_raw = kind == RAW;
 	agent_pair_start(&t->pair, t->loop);
 	t->server = open_socket(&port);
 	agent_pair_forward_udp(&t->pair, port, &t->forward);
@@ -63,12 +66,17 @@ static int begin(void **state, bool guest_service_only)
 
 static int setup(void **state)
 {
-	return begin(state, false);
+	return begin(state, NETFWD);
 }
 
 static int setup_guest_service(void **state)
 {
-	return begin(state, true);
+	return begin(state, GUEST_SERVICE);
+}
+
+static int setup_raw(void **state)
+{
+	return begin(state, RAW);
 }
 
 static int teardown(void **state)
@@ -224,7 +232,9 @@ static void flow_lives_on_over_a_restart_of_the_agent(void **state)
 	fake_loop_settle(t->loop);
 	assert_int_equal(send(client, "lost", 4, 0), 4);
 	fake_loop_settle(t->loop);
-	assert_true(agent_client_counters(t->pair.client)->datagrams_dropped >= 1);
+	assert_true(agent_client_counters(t->pair.client)->datagrams_dropped +
+			    t->pair.raw_dropped >=
+		    1);
 
 	agent_pair_start_agent(&t->pair);
 	fake_loop_advance(t->loop, 1000);
@@ -263,7 +273,8 @@ static void flow_that_the_agent_has_forgotten_is_made_anew(void **state)
 	assert_int_equal(tunnel->ops->open_udp(tunnel, &t->forward.guest, &owner, NULL, &flow), 0);
 	assert_int_equal(udp_flow_send(flow, "1", 1), 0);
 	UNTIL(t->loop, receives(t->server, &from, &n));
-	assert_int_equal(host_descriptors(), before + 1);
+	/* the agent's socket, and both ends of what carries a raw flow */
+	assert_int_equal(host_descriptors(), before + (t->pair.is_raw ? 3 : 1));
 	fake_loop_advance(t->loop, 6 * 60 * 1000);
 	assert_int_equal(host_descriptors(), before);
 
@@ -320,8 +331,13 @@ static void five_thousand_clients_do_not_stall(void **state)
 	UNTIL(t->loop, host_descriptors() < before);
 }
 
-#define BOTH(test)                                                                  \
-	cmocka_unit_test_setup_teardown(test, setup, teardown),                     \
+#define OWN(test)                                                      \
+	cmocka_unit_test_setup_teardown(test, setup, teardown),        \
+	{                                                              \
+#test " by raw flows", test, setup_raw, teardown, NULL \
+	}
+#define ALL(test)                                                                   \
+	OWN(test),                                                                  \
 	{                                                                           \
 #test " in GuestService", test, setup_guest_service, teardown, NULL \
 	}
@@ -329,14 +345,13 @@ static void five_thousand_clients_do_not_stall(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(datagrams_of_every_size_pass_whole_both_ways),
-		BOTH(two_clients_get_their_own_answers),
-		BOTH(server_that_connects_its_socket_keeps_its_session),
-		cmocka_unit_test_setup_teardown(
-			closed_port_of_the_guest_refuses_and_can_be_opened_later, setup, teardown),
-		BOTH(flow_lives_on_over_a_restart_of_the_agent),
-		BOTH(flow_that_the_agent_has_forgotten_is_made_anew),
-		BOTH(five_thousand_clients_do_not_stall),
+		ALL(datagrams_of_every_size_pass_whole_both_ways),
+		ALL(two_clients_get_their_own_answers),
+		ALL(server_that_connects_its_socket_keeps_its_session),
+		OWN(closed_port_of_the_guest_refuses_and_can_be_opened_later),
+		ALL(flow_lives_on_over_a_restart_of_the_agent),
+		ALL(flow_that_the_agent_has_forgotten_is_made_anew),
+		ALL(five_thousand_clients_do_not_stall),
 	};
 
 	own_network_enter();

@@ -217,7 +217,7 @@ static void a_write_goes_as_far_as_the_guests_credit(void **state)
 
 static void a_write_waits_for_the_guests_buffers(void **state)
 {
-	static uint8_t bytes[100000];
+	static uint8_t bytes[400000];
 	struct vsock_world *f = *state;
 	size_t sent = 0;
 	ssize_t r;

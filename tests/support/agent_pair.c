@@ -12,11 +12,14 @@
 
 #include "forwarder/tcp_forward.h"
 #include "forwarder/tunnel.h"
+#include "forwarder/tunnel_vsock.h"
 #include "forwarder/udp_forward.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream_fd.h"
 #include "tests/support/host_socket.h"
 #include "tests/support/patience.h"
+
+#define RAW_PORT 7U
 
 static void must(bool condition, const char *what)
 {
@@ -25,6 +28,53 @@ static void must(bool condition, const char *what)
 	(void)fprintf(stderr, "agent_pair: %s\n", what);
 	abort();
 }
+
+/* --- a vsock that is none --- */
+
+static int raw_dial(struct vsock *v, uint32_t port, uint32_t *host_port, struct stream **out)
+{
+	struct agent_pair *p = container_of(v, struct agent_pair, vsock);
+	struct stream *guest;
+	int fds[2];
+
+	must(port == RAW_PORT, "the agent's port");
+	*host_port = 1;
+	if (!p->server)
+		return -ENETDOWN;
+	must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0,
+	     "socketpair");
+	must(stream_fd_new(p->loop, fds[1], false, &guest) == 0, "stream");
+	agent_server_accept_raw(p->server, guest);
+	return stream_fd_new(p->loop, fds[0], false, out);
+}
+
+static const struct vsock_ops vsock_ops = { .dial = raw_dial };
+
+static void on_raw(void *arg, enum tunnel_state state, uint32_t port, const char *error)
+{
+	struct agent_pair *p = arg;
+
+	if (!p->raw)
+		return;
+	if (state == TUNNEL_UP)
+		tunnel_vsock_up(p->raw, port);
+	else
+		tunnel_vsock_down(p->raw, state, error);
+}
+
+static void start_raw(struct agent_pair *p)
+{
+	const struct tunnel_vsock_config config = {
+		.vsock = &p->vsock,
+		.dial_wait_ms = 3000,
+		.datagrams_dropped = &p->raw_dropped,
+	};
+
+	p->vsock.ops = &vsock_ops;
+	must(tunnel_vsock_new(p->loop, &config, &p->raw) == 0, "raw tunnel");
+}
+
+/* --- */
 
 static void narrow(int fd)
 {
@@ -88,6 +138,8 @@ static void on_listeners(void *arg, const struct port_listener *all, unsigned in
 void agent_pair_start_agent(struct agent_pair *p)
 {
 	must(agent_server_new(p->loop, &p->server_config, &p->server) == 0, "server");
+	if (p->is_raw)
+		agent_server_set_raw_port(p->server, RAW_PORT);
 }
 
 void agent_pair_kill_agent(struct agent_pair *p)
@@ -101,14 +153,17 @@ void agent_pair_start(struct agent_pair *p, struct loop *loop)
 	struct agent_client_config config = {
 		.connect = on_connect,
 		.listeners = on_listeners,
+		.raw = on_raw,
 		.arg = p,
 	};
 
 	p->loop = loop;
+	if (p->is_raw)
+		start_raw(p);
 	agent_pair_start_agent(p);
 	must(agent_client_new(loop, &config, &p->client) == 0, "client");
 	must(udp_hub_new(loop, &p->hub) == 0, "hub");
-	p->tunnel = agent_client_tunnel(p->client);
+	p->tunnel = p->raw ? tunnel_vsock_base(p->raw) : agent_client_tunnel(p->client);
 	UNTIL(loop, p->tunnel->state == TUNNEL_UP);
 }
 
@@ -116,6 +171,7 @@ void agent_pair_stop(struct agent_pair *p)
 {
 	udp_hub_free(p->hub);
 	agent_client_free(p->client);
+	tunnel_vsock_free(p->raw);
 	agent_server_free(p->server);
 	free(p->listeners);
 }

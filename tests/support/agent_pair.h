@@ -8,10 +8,12 @@
 
 #include "forwarder/agent/server.h"
 #include "forwarder/agent_client.h"
+#include "netstack/vsock/vsock.h"
 
 struct loop;
 struct tcp_forward;
 struct tunnel;
+struct tunnel_vsock;
 struct udp_forward;
 struct udp_hub;
 
@@ -20,10 +22,14 @@ struct agent_pair {
 	struct agent_server *server; /* NULL: connecting is refused */
 	struct agent_client *client;
 	struct tunnel *tunnel;
+	bool is_raw;	    /* set it before: the tunnel is that of raw flows */
+	struct vsock vsock; /* of raw flows: a socket pair for each */
+	struct tunnel_vsock *raw;
+	uint64_t raw_dropped;
 	struct agent_server_config server_config;
 	struct udp_hub *hub;
 	unsigned int n_connects; /* tries */
-	bool is_narrow; /* the transport takes little at a time, so it is often full */
+	bool is_narrow;		 /* the transport takes little at a time, so it is often full */
 	/* what listeners() has told last */
 	struct port_listener *listeners;
 	unsigned int n_listeners, n_told;

@@ -33,9 +33,11 @@ def children_of(pid):
 
 
 class Sshd:
-    """Listens on a port of the sandbox, or of the namespace of `guest`."""
+    """Listens on a port of the sandbox, or of the namespace of `guest`. `env`: of the commands that
+    it runs; their home is another than ours, as what shells read there may do anything: one of
+    pyenv's leaves a lock behind when it is killed, which the next one waits for."""
 
-    def __init__(self, *options, guest=None, address="127.0.0.1", port=None):
+    def __init__(self, *options, guest=None, address="127.0.0.1", port=None, env=None):
         pathlib.Path("/run/sshd").mkdir(exist_ok=True)
         self.guest, self.address = guest, address
         self.port = port or harness.free_port()
@@ -43,6 +45,7 @@ class Sshd:
         self.authorized = harness.new_path("authorized")
         self.allow(self.key)
         self.options = options
+        self.env = {"HOME": harness.work, **(env or {})}
         self.program = None
         self.start()
 
@@ -52,7 +55,8 @@ class Sshd:
     def configure(self):
         path = harness.new_path("sshd_config")
         path.write_text("\n".join([
-            *self.options, f"ListenAddress {self.address}:{self.port}", f"HostKey {self.host_key}",
+            *self.options, "SetEnv " + " ".join(f"{k}={v}" for k, v in self.env.items()),
+            f"ListenAddress {self.address}:{self.port}", f"HostKey {self.host_key}",
             f"AuthorizedKeysFile {self.authorized}", "StrictModes no", "UsePAM no", "PidFile none",
             "PermitRootLogin yes", "LogLevel DEBUG1", ""]))
         return path

@@ -45,8 +45,8 @@ class Agentless(unittest.TestCase):
         self.addCleanup(os.environ.pop, "XDG_STATE_HOME")
         self.temporary = harness.new_path("tmp")
         self.temporary.mkdir()
-        self.sshd = sshd.Sshd(f"SetEnv TMPDIR={self.temporary}", guest=self.guest,
-                              address="0.0.0.0", port=22)
+        self.sshd = sshd.Sshd(guest=self.guest, address="0.0.0.0", port=22,
+                              env={"TMPDIR": self.temporary})
         self.addCleanup(self.sshd.kill)
         config = pathlib.Path(harness.new_path("yaml"))
         config.write_text(CONFIG.format(key=self.sshd.key))
@@ -113,9 +113,13 @@ class Agentless(unittest.TestCase):
         self.sshd.start()
         self.netfwd.wait_log("netfwd-agent does not run in the guest", PATIENCE)
 
-    def test_a_guest_of_a_kind_that_there_is_no_agent_for_is_told(self):
+    def test_where_there_is_no_agent_for_it_that_is_told_and_tcp_is_followed_by_a_shell(self):
+        tcp = self.listen()
         self.pretend("s390x")
         self.netfwd.wait_log("netfwd-agent-s390x: No such file", PATIENCE)
+        self.check(tcp)
+        tcp.close()
+        wait_refused(PORT)
 
 
 class AnotherProcessor(Agentless):

@@ -63,7 +63,8 @@ class Install(unittest.TestCase):
         self.root = Root()
         os.environ["XDG_STATE_HOME"] = str(harness.new_path("state"))
         self.addCleanup(os.environ.pop, "XDG_STATE_HOME")
-        self.sshd = sshd.Sshd(f"ChrootDirectory {self.root.path}", "SetEnv PATH=/bin")
+        self.sshd = sshd.Sshd(f"ChrootDirectory {self.root.path}",
+                              env={"PATH": "/bin", "HOME": "/"})
         self.addCleanup(self.sshd.kill)
 
     def install(self, agent, *arguments, more="", key=None):
