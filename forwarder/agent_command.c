@@ -80,7 +80,8 @@ static void on_exit_of_run(void *arg, int status)
 	struct run *run = arg;
 	struct agent_command *c = run->owner;
 
-	if (run->is_open)
+	/* its end may be seen by the stream first; one that ends because we left is no news */
+	if (run->is_open || (status != 0 && !run->was_asked))
 		log_limited(LOG_LEVEL_WARN, "agent.command: %s has ended with status %d",
 			    c->argv[0], status);
 	run->pid = 0;

@@ -27,6 +27,8 @@ __attribute__((constructor)) static void open_file(void)
 	ahead = mem;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libc's are reserved */
+
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
 	int r = (int)syscall(SYS_clock_gettime, clock, ts);
@@ -66,3 +68,5 @@ int gettimeofday(struct timeval *restrict tv, void *restrict zone)
 	tv->tv_usec = ts.tv_nsec / 1000;
 	return 0;
 }
+
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */

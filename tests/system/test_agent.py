@@ -265,7 +265,7 @@ class Tcp(AgentCase):
     def test_loopback_is_served_and_the_agents_own_port_is_not(self):
         listener = self.listen()
         self.check_works(listener)
-        self.assertNotIn(f"{self.port}", self.netfwd.log().replace("tcp 192.168.5.15:2222", ""))
+        self.assertNotIn(f"{self.port}", self.netfwd.log().replace("tcp port 2222", ""))
 
     def test_only_the_gateway_with_the_token_is_served(self):
         wait_for = self.agent.wait_log
