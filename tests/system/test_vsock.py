@@ -6,7 +6,6 @@
 #                                 netfwd ══════════ vsock
 #   peer server ── UNIX socket V_P ──┘ guest's memory    └─ CID 2, port P ── peer client
 """A guest's vsock behind netfwd --vsock, for programs that know UNIX sockets only."""
-import os
 import unittest
 
 import paths  # noqa: F401
@@ -101,7 +100,7 @@ class UmlGuestVsock(VsockChecks, unittest.TestCase):
         self.check_routes("upload", MEGA)
 
 
-@unittest.skipUnless(os.environ.get("NETFWD_LONG_TESTS"), "takes long; set NETFWD_LONG_TESTS=1")
+@unittest.skipUnless(harness.SOAK, "takes long: ./dev soak vsock")
 class QemuGuestVsock(VsockChecks, unittest.TestCase):
     bulk = 5 * MEGA
 
