@@ -16,6 +16,7 @@
 #include "netstack/base/bytes.h"
 #include "netstack/base/loop.h"
 #include "netstack/dns.h"
+#include "tests/support/dns_query.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/own_network.h"
 #include "tests/support/patience.h"
@@ -124,33 +125,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A query for a name of dots and letters; returns its length. */
-static size_t make_query(uint8_t *m, uint16_t id, const char *name, uint16_t type)
-{
-	size_t at = DNS_HEADER_SIZE;
-
-	memset(m, 0, DNS_HEADER_SIZE);
-	put_be16(m, id);
-	m[2] = 1; /* recursion desired */
-	m[5] = 1;
-	while (*name) {
-		size_t n = strcspn(name, ".");
-
-		m[at++] = (uint8_t)n;
-		memcpy(m + at, name, n);
-		at += n;
-		name += n + (name[n] == '.');
-	}
-	m[at++] = 0;
-	put_be16(m + at, type);
-	put_be16(m + at + 2, 1);
-	return at + 4;
-}
-
 static size_t ask(struct fixture *f, uint16_t id, const char *name, uint16_t type)
 {
 	uint8_t m[512];
-	size_t len = make_query(m, id, name, type);
+	size_t len = dns_query_make(m, id, name, type);
 
 	dns_relay_query(f->relay, &guest, &dns, m, len);
 	return len;
@@ -198,7 +176,7 @@ static void other_names_are_the_hosts_resolvers(void **state)
 	uint8_t m[512];
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		size_t len = make_query(m, (uint16_t)i, "www.lima.internal.example", types[i]);
+		size_t len = dns_query_make(m, (uint16_t)i, "www.lima.internal.example", types[i]);
 
 		memcpy(m + len, "additional", 10); /* is handed on as well */
 		m[11] = 1;
@@ -228,7 +206,7 @@ static void answers_find_their_guests_in_any_order(void **state)
 	ask(f, 1, "first.example", 1);
 	UNTIL(f->loop, resolver_got(f, f->resolver));
 	first = f->from;
-	len = make_query(m, 2, "second.example", 1);
+	len = dns_query_make(m, 2, "second.example", 1);
 	dns_relay_query(f->relay, &other, &dns, m, len);
 	UNTIL(f->loop, resolver_got(f, f->resolver));
 	assert_memory_not_equal(&first, &f->from, sizeof(first)); /* another port */
@@ -361,7 +339,7 @@ static void what_is_no_query_is_counted(void **state)
 {
 	struct fixture *f = *state;
 	uint8_t m[512];
-	size_t len = make_query(m, 1, "a.example", 1);
+	size_t len = dns_query_make(m, 1, "a.example", 1);
 
 	dns_relay_query(f->relay, &guest, &dns, m, len - 1);
 	dns_relay_query(f->relay, &guest, &dns, m, 0);

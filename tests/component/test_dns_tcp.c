@@ -16,6 +16,7 @@
 #include "netstack/base/bytes.h"
 #include "netstack/base/loop.h"
 #include "netstack/dns.h"
+#include "tests/support/dns_query.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/host_socket.h"
 #include "tests/support/mem_stream.h"
@@ -93,24 +94,10 @@ static int teardown(void **state)
 /* With its length in front. */
 static size_t make_query(uint8_t *m, uint16_t id, const char *name)
 {
-	size_t at = 2 + DNS_HEADER_SIZE;
+	size_t len = dns_query_make(m + 2, id, name, DNS_TYPE_A);
 
-	memset(m, 0, at);
-	put_be16(m + 2, id);
-	m[7] = 1;
-	while (*name) {
-		size_t n = strcspn(name, ".");
-
-		m[at++] = (uint8_t)n;
-		memcpy(m + at, name, n);
-		at += n;
-		name += n + (name[n] == '.');
-	}
-	m[at++] = 0;
-	put_be16(m + at, DNS_TYPE_A);
-	put_be16(m + at + 2, 1);
-	put_be16(m, (uint16_t)(at + 2));
-	return at + 4;
+	put_be16(m, (uint16_t)len);
+	return 2 + len;
 }
 
 static void ask(struct fixture *f, uint16_t id, const char *name)
