@@ -336,9 +336,11 @@ static void reverse_forward_brings_connections_and_survives_the_agent(void **sta
 	agent_pair_kill_agent(&t->pair);
 	fake_loop_settle(t->loop);
 	assert_int_equal(r.state, -ENOTCONN);
+	assert_string_not_equal(t->pair.tunnel->error, "");
 	agent_pair_start_agent(&t->pair);
 	fake_loop_advance(t->loop, 2000);
 	assert_int_equal(r.state, 0);
+	assert_string_equal(t->pair.tunnel->error, "");
 	talk(t, &r, path);
 
 	t->pair.tunnel->ops->unlisten(r.listener);

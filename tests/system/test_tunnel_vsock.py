@@ -96,7 +96,7 @@ class TunnelVsock(unittest.TestCase):
                 self.assertEqual(result["answer"], result["expected"])
 
     def status(self):
-        command = [harness.Netfwd.binary(), "status", "--json", f"--socket={self.control}"]
+        command = [harness.Netfwd.binary(), "status", "--json", f"--control={self.control}"]
         return json.loads(subprocess.check_output(command, timeout=PATIENCE))
 
     def serve(self, listen):
