@@ -282,7 +282,7 @@ static void on_state(void *arg, int error)
 	r->state = error;
 }
 
-static const struct tunnel_accept accept_ops = { on_accepted, on_state };
+static const struct tunnel_accept accept_ops = { .accepted = on_accepted, .state = on_state };
 
 static void listen_there(struct fixture *t, const char *path, struct reverse *r)
 {
