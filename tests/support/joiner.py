@@ -87,6 +87,11 @@ class Joiner(frames.StreamGuest):
         return self.wait_for(lambda f: f[23:24] == bytes([ICMP]) and f[34:35] == b"\0" and
                              mark in f) is not None
 
+    def udp_frame(self, mac, target, port=9, data=b"x"):
+        """From itself to another guest."""
+        datagram = frames.udp(port, data, 9, self.address, target)
+        return ethernet(IPV4, ipv4(UDP, datagram, self.address, target), mac, self.mac)
+
     def say_udp(self, source, target, port, source_port, data=b"x"):
         datagram = frames.udp(port, data, source_port, source, target)
         self.send(ethernet(IPV4, ipv4(UDP, datagram, source, target), BROADCAST, self.mac))
