@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,20 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--boun
 NAMESPACES = ("one", "two", "three", "four")
 MACHINES = ("vm1", "vm2", "uml1", "uml2")
 PEERS = ("one", "two", "vm1", "uml1")  # that serve
+
+IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x0002, 0x1000, 0x4000
+
+# what comes from one of two descriptors goes to the other
+CARRY = """
+import os, select, sys
+ends = list(map(int, sys.argv[1:]))
+while True:
+    for fd in select.select(ends, [], [])[0]:
+        try:
+            os.write(ends[fd == ends[0]], os.read(fd, 65536))
+        except OSError:
+            pass  # that interface is not up yet
+"""
 
 # one question of NAME.netfwd.internal on a connection that the next one could use as well
 TCP_LOOKUP = """
@@ -73,10 +88,9 @@ def ipv4_hex(address):
     return ":".join(re.findall("....", socket.inet_aton(address).hex()))
 
 
-def open_tap(name):
+def open_tap(name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
     """As whoever may make it opens it, for a netfwd that may not."""
     fd = os.open("/dev/net/tun", os.O_RDWR)
-    flags = 0x0002 | 0x1000 | 0x4000  # IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
     fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH", name.encode(), flags))  # TUNSETIFF
     return fd
 
@@ -441,6 +455,38 @@ class Kinds(unittest.TestCase):
         # the gateway is the guests' alone
         code, _ = Host().run("ip netns exec far busybox ping -c 1 -W 1 192.168.105.1")
         self.assertNotEqual(code, 0)
+
+    def test_networks_of_two_hosts_are_one_by_vxlan(self):
+        """Over a tunnel of packets, as WireGuard makes one; the other host is a namespace."""
+        subprocess.run(["ip", "netns", "add", "other"], check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", "other"], check=True, timeout=10)
+        ends = [open_tap(name, IFF_TUN | IFF_NO_PI) for name in ("wg1", "wg2")]
+        for fd in ends:
+            self.addCleanup(os.close, fd)
+        tunnel = subprocess.Popen([sys.executable, "-c", CARRY, *map(str, ends)], pass_fds=ends)
+        self.addCleanup(tunnel.wait)
+        self.addCleanup(tunnel.kill)
+        subprocess.run("ip link set wg2 netns other", shell=True, check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "link", "del", "vx1"], check=True, timeout=10)
+        guests = []
+        for ip, own, peer_host, enter in (
+                ("ip", 1, 2, ()), ("ip -n other", 2, 1, ("nsenter", "--net=/run/netns/other"))):
+            subprocess.run(
+                f"{ip} addr add 10.9.0.{own} peer 10.9.0.{peer_host} dev wg{own} &&"
+                f"{ip} link set wg{own} mtu 1420 up && {ip} link add vx{own} type vxlan id 7 "
+                f"dstport 4789 local 10.9.0.{own} remote 10.9.0.{peer_host} &&"
+                f"{ip} link set vx{own} up", shell=True, check=True, timeout=10)
+            config = pathlib.Path(harness.new_path("yaml"))
+            config.write_text(f"shared: {{range: 192.168.105.{own}0-192.168.105.{own}9}}\n")
+            self.start(f"--uplink=vx{own}", f"--config={config}", prefix=enter)
+            guests.append(self.join(own))
+        self.assertEqual([g.address for g in guests], ["192.168.105.10", "192.168.105.20"])
+        one, two = guests
+        two.sock.settimeout(10)
+        one.say_udp(one.address, two.address, 9, 9, b"hello, other host")
+        self.assertIsNotNone(two.wait_for(lambda f: b"hello, other host" in f))
+        for guest in guests:  # each has a gateway, its own
+            self.assertTrue(guest.echo("192.168.105.1"))
 
     def test_an_ordinary_user_serves_guests(self):
         place = pathlib.Path(harness.work) / "user"
