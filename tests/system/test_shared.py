@@ -138,7 +138,8 @@ class Shared(unittest.TestCase):
         boot = f"netfwd.name={name}"
         if name in cls.nics:
             return harness.UmlGuest((cls.nics[name], harness.UmlGuest.NET), boot=boot)
-        return harness.QemuGuest(f"stream {cls.path}", boot=boot,
+        kind = "stream" if name == "vm1" else "socket"  # as socket_vmnet's clients
+        return harness.QemuGuest(f"{kind} {cls.path}", boot=boot,
                                  mac=f"52:54:00:00:00:0{name[-1]}")
 
     def counter(self, name):
