@@ -18,6 +18,13 @@ static_assert(TEXT_SIZE == GRPC_TEXT_SIZE, "one size of texts");
 #define RESET_BURST 100000U
 #define RESET_RATE 20000U
 
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *arg)
+{
+	(void)session;
+	http2_pull_begin(arg, head);
+	return 0;
+}
+
 static struct http2_stream *find(nghttp2_session *session, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(session, id);
@@ -201,7 +208,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	if (!s)
 		return 0;
 	s->unconsumed += len;
-	http2_push(h, &event);
+	http2_pull_count(h, s, len);
+	if (!h->pull.is_counting)
+		http2_push(h, &event);
 	return 0;
 }
 
@@ -330,6 +339,7 @@ static void set_callbacks(nghttp2_session_callbacks *c)
 {
 	nghttp2_session_callbacks_set_send_callback(c, http2_out_control);
 	nghttp2_session_callbacks_set_send_data_callback(c, http2_out_data);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback2(c, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
