@@ -109,14 +109,16 @@ static void tell_closed(struct reversal *r)
 	r->is_open = false;
 }
 
-static void tell_failed(struct reversal *r)
+/* A way that is down for now is told by its own event. */
+static void tell_failed(struct reversal *r, bool is_down)
 {
 	struct forward_route route = route_of(r);
 
 	tell_closed(r);
 	if (!r->has_failed) {
-		log_warn("portForwards[%u]: %s is not listened on: %s", r->what.rule_index, r->name,
-			 r->error);
+		log_at(is_down ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+		       "portForwards[%u]: %s is not listened on: %s", r->what.rule_index, r->name,
+		       r->error);
 		event_failed(&route, r->error);
 	}
 	r->has_failed = true;
@@ -193,10 +195,10 @@ static void plan_retry(struct reversal *r)
 	timer_start(r->timer, r->retry_ms);
 }
 
-static void fail(struct reversal *r, const char *why)
+static void fail(struct reversal *r, const char *why, bool is_down)
 {
 	(void)snprintf(r->error, sizeof(r->error), "%s", why);
-	tell_failed(r);
+	tell_failed(r, is_down);
 	plan_retry(r);
 }
 
@@ -236,7 +238,7 @@ static void on_state(void *arg, int error)
 	if (error == 0)
 		succeed(r);
 	else
-		fail(r, explain(r, error, text));
+		fail(r, explain(r, error, text), error == -ENOTCONN);
 }
 
 static const struct tunnel_accept accept_owner = {
@@ -297,12 +299,12 @@ static void open_place(struct reversal *r)
 	close_place(r);
 	r->tunnel = ways_listener(r->owner->ways, r->what.via, r->what.proto, &why);
 	if (!r->tunnel) {
-		fail(r, why);
+		fail(r, why, false);
 		return;
 	}
 	error = r->what.proto == FORWARD_TCP ? open_tcp(r) : open_udp(r);
 	if (error < 0)
-		fail(r, explain(r, error, text));
+		fail(r, explain(r, error, text), error == -ENOTCONN);
 }
 
 static void on_timer(void *arg)
