@@ -26,7 +26,7 @@ import frames
 import harness
 import peer
 from guest_checks import GUEST_PORT, MEGA
-from joiner import Joiner
+from joiner import DgramJoiner, Joiner
 
 HOST, GATEWAY, DNS = "192.168.105.1", "192.168.105.2", "192.168.105.3"
 HOST6, PREFIX6 = "fd00:c0a8:69::1", "fd00:c0a8:69:"
@@ -397,6 +397,18 @@ class Kinds(unittest.TestCase):
             given[-1].update({joiner.mac + b"6": joiner.ask6() for joiner in joiners})
             netfwd.stop()
         self.assertEqual(given[0], given[1])
+
+    def test_a_guest_of_a_datagram_socket_reaches_one_of_a_stream(self):
+        path = harness.new_path("sock")
+        self.start(f"--dgram={path}")
+        stream, dgram = self.join(1), DgramJoiner(path, 2, harness.new_path("sock"))
+        self.addCleanup(dgram.close)
+        dgram.ask()
+        dgram.take()
+        self.assertTrue(dgram.echo("192.168.105.1"))
+        for one, other in ((stream, dgram), (dgram, stream)):
+            one.say_udp(one.address, other.address, 9, 9, b"hello, neighbor")
+            self.assertIsNotNone(other.wait_for(lambda f: b"hello, neighbor" in f))
 
     def test_dhcp6_gives_a_guest_its_number_in_the_prefix(self):
         self.start()
