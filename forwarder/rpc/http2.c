@@ -8,7 +8,6 @@
 #include "forwarder/rpc/http2_internal.h"
 #include "netstack/stream.h"
 
-#define INPUT_SIZE (512UL * 1024)
 #define MAX_READS 8	   /* before the others on the loop get their turn */
 #define LEFT_MAX_MS 60000U /* a call that was left, and the peer does not end */
 #define CHECK_MS 60000U	   /* for those, when there is no keepalive */

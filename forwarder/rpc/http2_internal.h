@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Inside of http2: the connection (http2.c), what goes out (http2_out.c), what
- * comes and is spliced (http2_pull.c), its calls (http2_stream.c) and nghttp2's callbacks (http2_session.c). */
+/* Inside of http2: the connection (http2.c), what goes out (http2_out.c), what comes and is
+ * spliced (http2_pull.c), its calls (http2_stream.c) and nghttp2's callbacks
+ * (http2_session.c). */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -17,6 +18,8 @@ struct http2_stream_ops;
 struct stream;
 
 #define TEXT_SIZE 128 /* GRPC_TEXT_SIZE, checked */
+#define INPUT_SIZE (512UL * 1024)
+#define INPUT_FRAME_MAX (HTTP2_FRAME_MAX + 1024U)
 
 /* Bytes for the transport that it has not taken yet. */
 struct http2_out {

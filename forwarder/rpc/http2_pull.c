@@ -3,6 +3,7 @@
  * memory. nghttp2 reads all that is not payload of a call, and it counts the payload: it is
  * given as many bytes of memory, which it does not look at. So frames, windows and ends
  * are its own business as ever. A padded frame, whose payload it must find, is read. */
+#include <assert.h>
 #include <errno.h>
 
 #include "forwarder/rpc/http2.h"
@@ -14,6 +15,8 @@
 /* The heads of a frame, of a message and of its payload of 16 KiB to 2 MiB: reading no more
  * than that leaves the payload where it is. */
 #define HEADS_SIZE (9U + 5U + 1U + 3U)
+
+static_assert(INPUT_FRAME_MAX <= INPUT_SIZE, "as much memory as is counted at once");
 
 void http2_pull_begin(struct http2 *h, const nghttp2_frame_hd *frame)
 {

@@ -11,7 +11,6 @@
 static_assert(TEXT_SIZE == GRPC_TEXT_SIZE, "one size of texts");
 
 /* What the peer may send in one frame: as much as we do, and its head. */
-#define INPUT_FRAME_MAX (HTTP2_FRAME_MAX + 1024U)
 #define CONNECTION_WINDOW (1 << 30)
 /* Resets are how connections end; a flood of them costs little here, where no
  * work is done for a call before it is read (CVE-2023-44487). */
