@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "forwarder/agent_install.h"
+#include "forwarder/borrowed_port.h"
 #include "forwarder/config.h"
 #include "forwarder/options.h"
 #include "forwarder/ssh/ssh_tunnel.h"
@@ -18,7 +19,9 @@
 #define LIMIT_MS 180000
 
 struct session {
+	const struct ssh_install_setup *setup;
 	struct loop *loop;
+	struct borrowed_port port; /* where ssh.host is not set */
 	struct ssh_way *way;
 	struct tunnel *tunnel;
 	struct timer *timer;
@@ -75,22 +78,55 @@ static int run(void *arg, const char *command, struct stream **out)
 	return ssh_tunnel_run(s->tunnel, command, out);
 }
 
+/* What comes before the loop runs waits for it. */
+static int watch_signals(struct session *s)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	int r = 0;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && r == 0; i++)
+		r = loop_on_signal(s->loop, signals[i], on_signal, s);
+	return r;
+}
+
+static int borrow_port(struct session *s)
+{
+	char error[CONTROL_CLIENT_ERROR_SIZE];
+	int r;
+
+	s->port.control = s->setup->control;
+	s->port.guest = ssh_way_port(s->setup->config);
+	r = borrowed_port_open(&s->port, error);
+	if (r < 0)
+		log_error("%s: ssh.host is not set, so that the netfwd that has the guest is asked "
+			  "for a way to it: %s",
+			  s->setup->config_path, error);
+	return r < 0 ? -ECANCELED : 0;
+}
+
+static void return_port(struct session *s)
+{
+	char error[CONTROL_CLIENT_ERROR_SIZE];
+
+	if (borrowed_port_close(&s->port, error) < 0)
+		log_warn("port %u of the host may still lead to the guest; \"netfwd unexpose "
+			 "tcp:%u:%u\" closes it: %s",
+			 s->port.host, s->port.host, s->port.guest, error);
+}
+
 static int set_up(struct session *s, const struct options *options)
 {
-	static const struct ipaddr nowhere = IPADDR_V6_ANY; /* ssh.host is set */
-	const struct ssh_way_setup setup = {
-		.guest = &nowhere,
-		.guest_name = "",
-		.options = options,
-	};
+	static const struct ipaddr nowhere = IPADDR_V6_ANY; /* it is not ours */
+	struct ssh_way_setup setup = { .guest = &nowhere, .guest_name = "", .options = options };
 	int r = loop_new(&s->loop);
 
 	if (r == 0)
-		r = loop_on_signal(s->loop, SIGTERM, on_signal, s);
-	if (r == 0)
-		r = loop_on_signal(s->loop, SIGINT, on_signal, s);
+		r = watch_signals(s);
 	if (r == 0)
 		r = timer_new(s->loop, on_timer, s, &s->timer);
+	if (r == 0 && !options->config->ssh.host)
+		r = borrow_port(s);
+	setup.borrowed_port = s->port.host;
 	if (r == 0)
 		r = ssh_way_new(s->loop, &setup, &s->way);
 	if (r < 0)
@@ -101,13 +137,13 @@ static int set_up(struct session *s, const struct options *options)
 	return 0;
 }
 
-static int work(struct session *s, const struct config_agent *agent, const char *options)
+static int work(struct session *s)
 {
 	const struct agent_install_setup setup = {
 		.run = run,
 		.run_arg = s,
-		.options = options,
-		.token_path = agent->token_file,
+		.options = s->setup->options,
+		.token_path = s->setup->config->agent.token_file,
 		.tell = on_line,
 		.done = on_done,
 		.arg = s,
@@ -129,6 +165,7 @@ static void tear_down(struct session *s)
 		s->tunnel->ops->free(s->tunnel);
 	}
 	ssh_way_free(s->way);
+	return_port(s);
 	timer_free(s->timer);
 	if (s->loop)
 		loop_free(s->loop);
@@ -144,16 +181,19 @@ static void tell_failure(const struct session *s, int error)
 		log_error("the agent was not installed: %s", strerrordesc_np(-error));
 }
 
-int ssh_install(const struct config *config, const char *config_path, const char *options)
+int ssh_install(const struct ssh_install_setup *setup)
 {
-	const struct options all = { .config = config, .config_path = config_path };
-	struct session s = { .result = 0 };
+	const struct options options = {
+		.config = setup->config,
+		.config_path = setup->config_path,
+	};
+	struct session s = { .setup = setup };
 	int r;
 
 	(void)signal(SIGPIPE, SIG_IGN);
-	r = set_up(&s, &all);
+	r = set_up(&s, &options);
 	if (r == 0)
-		r = work(&s, &config->agent, options);
+		r = work(&s);
 	if (r < 0)
 		tell_failure(&s, r);
 	tear_down(&s);

@@ -122,10 +122,21 @@ static unsigned int server_port(const struct config_ssh *ssh)
 	return ssh->host && ssh->local_port ? (unsigned int)ssh->local_port : SSH_PORT;
 }
 
+uint16_t ssh_way_port(const struct config *config)
+{
+	return (uint16_t)server_port(&config->ssh);
+}
+
 static void add_targets(struct ssh_way *way, const struct config_ssh *ssh, struct ssh_config *c)
 {
 	struct ssh_target *t;
 
+	if (way->setup.borrowed_port) {
+		c->targets[c->n_targets++] =
+			(struct ssh_target){ .host = "127.0.0.1",
+					     .port = way->setup.borrowed_port };
+		return;
+	}
 	if (ssh->over_vsock == RULE_SWITCH_ON && way->setup.vsock)
 		c->targets[c->n_targets++] = (struct ssh_target){
 			.dial = dial_vsock, .arg = way, .name = "port 22 of the guest's vsock"
@@ -199,7 +210,8 @@ int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh
 	int r;
 
 	*out = NULL;
-	if (!setup->options->config || !config_uses_ssh(&setup->options->config->ssh))
+	if (!setup->options->config ||
+	    (!setup->borrowed_port && !config_uses_ssh(&setup->options->config->ssh)))
 		return 0;
 	way = calloc(1, sizeof(*way));
 	if (!way)
@@ -207,7 +219,7 @@ int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh
 	way->loop = loop;
 	way->setup = *setup;
 	way->server.addr = *setup->guest;
-	way->server.port = (uint16_t)server_port(&setup->options->config->ssh);
+	way->server.port = ssh_way_port(setup->options->config);
 	if (ipaddr_is_any(setup->guest)) /* not known yet */
 		snprintf(way->server_name, sizeof(way->server_name), "the guest's port %u",
 			 way->server.port);

@@ -4,6 +4,7 @@
  * (netfwd.yaml(5)): where the server is, who we are, where its key is kept. */
 #include "forwarder/options.h"
 
+struct config;
 struct loop;
 struct ssh_way;
 struct stack;
@@ -25,10 +26,16 @@ struct ssh_way_setup {
 	struct vsock *vsock;	    /* of the guest, or NULL */
 	const struct ipaddr *guest; /* behind the NIC, as it is at each connection */
 	const char *guest_name;	    /* of a shared network; "": the only one */
+	/* Not 0: of the host's loopback, which leads to the guest's; instead of all that
+	 * the options say of where the server is. Without stack, vsock and guest. */
+	uint16_t borrowed_port;
 	const struct options *options;
 };
 
-/* *out is NULL where no SSH is configured. -errno, logged. */
+/* Of the server in the guest, where ssh.host is not set. */
+uint16_t ssh_way_port(const struct config *config);
+
+/* *out is NULL where no SSH is configured, and no port was borrowed. -errno, logged. */
 int ssh_way_new(struct loop *loop, const struct ssh_way_setup *setup, struct ssh_way **out);
 /* To be freed by whoever it is given to, before the way. */
 struct tunnel *ssh_way_tunnel(struct ssh_way *way);

@@ -16,13 +16,16 @@
 #include "netstack/base/log.h"
 
 const char verb_agent_help[] =
-	"Usage: netfwd agent install --config FILE [--print]\n"
+	"Usage: netfwd agent install --config FILE [--control PATH | --print]\n"
 	"\n"
 	"Brings netfwd-agent(8) into the guest for good, for the transport that the\n"
-	"configuration's `agent` section names. Where ssh.host is set this is done by SSH,\n"
-	"and may be repeated: what is there already stays. Else the steps are printed.\n"
+	"configuration's `agent` section names. With a section `ssh` this is done by SSH,\n"
+	"and may be repeated: what is there already stays. Without ssh.host the netfwd that\n"
+	"has the guest is asked for a way to it. Without the section the steps are printed.\n"
 	"\n"
 	"  --config FILE      netfwd.yaml(5)\n"
+	"  --control PATH     by SSH through the netfwd that serves this control socket\n"
+	"                     (default: the user's, in $XDG_RUNTIME_DIR/netfwd)\n"
 	"  --print            print the steps in any case, and change nothing\n"
 	"\n"
 	"Example:\n"
@@ -30,6 +33,7 @@ const char verb_agent_help[] =
 
 struct arguments {
 	const char *config_path;
+	const char *control;
 	bool only_print;
 };
 
@@ -42,13 +46,18 @@ static int check_arguments(int n_words, char *words[], const struct arguments *a
 	if (!a->config_path)
 		log_error("netfwd agent install needs --config FILE, whose agent section says "
 			  "how the agent is to be reached; see netfwd agent --help");
-	return a->config_path ? 0 : -EINVAL;
+	else if (a->control && a->only_print)
+		log_error("--print asks no netfwd: leave --control out; see netfwd agent --help");
+	else
+		return 0;
+	return -EINVAL;
 }
 
 static int parse_arguments(int argc, char *argv[], struct arguments *a)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "control", required_argument, NULL, 's' },
 		{ "print", no_argument, NULL, 'p' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -58,13 +67,15 @@ static int parse_arguments(int argc, char *argv[], struct arguments *a)
 	optind = 0; /* glibc: start afresh */
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		if (option != 'c' && option != 'p') {
+		if (option != 'c' && option != 's' && option != 'p') {
 			log_error("%s: %s; see netfwd agent --help", argv[optind - 1],
 				  option == ':' ? "needs a value" : "unknown option");
 			return -EINVAL;
 		}
 		if (option == 'c')
 			a->config_path = optarg;
+		else if (option == 's')
+			a->control = optarg;
 		else
 			a->only_print = true;
 	}
@@ -101,18 +112,48 @@ static int check_transport(const struct agent_steps *s)
 	return -EINVAL;
 }
 
-/* A namespace has the files of the host. */
-static int install(const struct agent_steps *s, const struct config *config, bool only_print)
+static bool is_by_ssh(const struct config *config, const struct arguments *a)
+{
+	if (a->only_print || config->agent.transport == CONFIG_AGENT_UNIX)
+		return false; /* a namespace has the files of the host */
+	return a->control || config_uses_ssh(&config->ssh);
+}
+
+/* An option that would do nothing. */
+static int check_control(const struct config *config, const struct arguments *a)
+{
+	const char *why = NULL;
+
+	if (config->agent.transport == CONFIG_AGENT_UNIX)
+		why = "agent.transport is unix: the guest is a namespace";
+	else if (config->ssh.host)
+		why = "ssh.host is set: the guest is reached there";
+	if (!a->control || !why)
+		return 0;
+	log_error("%s: %s; leave --control out", a->config_path, why);
+	return -EINVAL;
+}
+
+static int install(const struct agent_steps *s, const struct config *config,
+		   const struct arguments *a)
 {
 	char options[AGENT_STEPS_OPTIONS_SIZE];
+	const struct ssh_install_setup setup = {
+		.config = config,
+		.config_path = s->config_path,
+		.options = options,
+		.control = a->control,
+	};
 	int r = check_transport(s);
 
+	if (r == 0)
+		r = check_control(config, a);
 	if (r < 0)
 		return r;
-	if (only_print || !s->ssh->host || s->agent->transport == CONFIG_AGENT_UNIX)
+	if (!is_by_ssh(config, a))
 		return print_steps(s);
 	agent_steps_options(s, options);
-	return ssh_install(config, s->config_path, options);
+	return ssh_install(&setup);
 }
 
 int verb_agent(int argc, char *argv[])
@@ -130,7 +171,7 @@ int verb_agent(int argc, char *argv[])
 		.agent = &config->agent,
 		.ssh = &config->ssh,
 	};
-	r = install(&steps, config, a.only_print);
+	r = install(&steps, config, &a);
 	config_free(config);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -39,6 +39,11 @@ void ssh_backoff_failed(struct ssh_backoff *b, uint64_t now_ms)
 	b->due_ms = now_ms + vary(b->pause_ms);
 }
 
+void ssh_backoff_now(struct ssh_backoff *b)
+{
+	b->due_ms = 0;
+}
+
 uint64_t ssh_backoff_due_ms(const struct ssh_backoff *b)
 {
 	return b->due_ms;

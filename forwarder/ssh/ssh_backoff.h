@@ -16,6 +16,8 @@ struct ssh_backoff {
 /* It works; should it fail, it is due at once. */
 void ssh_backoff_reset(struct ssh_backoff *b, uint64_t now_ms);
 void ssh_backoff_failed(struct ssh_backoff *b, uint64_t now_ms);
+/* At once, with the next pause as long as it would have been. */
+void ssh_backoff_now(struct ssh_backoff *b);
 uint64_t ssh_backoff_due_ms(const struct ssh_backoff *b);
 /* Somebody is waiting: no pause but the shortest. */
 void ssh_backoff_hurry(struct ssh_backoff *b);

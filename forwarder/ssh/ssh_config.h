@@ -22,7 +22,8 @@ enum ssh_host_keys {
 };
 
 struct ssh_config {
-	/* The second is for when the first does not work, and is there or not. */
+	/* The second is for when the first does not work, which each session tries
+	 * first; it is there or not. */
 	struct ssh_target targets[2];
 	unsigned int n_targets;
 
@@ -44,5 +45,7 @@ struct ssh_config {
 
 /* Each step up to being logged in, so that a server that stalls is left. */
 #define SSH_CONNECT_MS 5000
-#define SSH_BANNER_MS 10000
+#define SSH_EXCHANGE_MS 10000
+/* The first target, where the second is known to work: less than dials wait for. */
+#define SSH_AGAIN_MS 3000
 #define SSH_LOGIN_MS 30000

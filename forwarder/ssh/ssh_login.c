@@ -114,15 +114,15 @@ static int start(struct ssh_login *l)
 
 static int exchange_keys(struct ssh_login *l)
 {
-	uint64_t deadline_ms = ssh_now_ms() + SSH_BANNER_MS;
+	uint64_t deadline_ms = ssh_now_ms() + l->exchange_ms;
 	int r;
 
 	while ((r = libssh2_session_handshake(l->session, l->transport->fd)) ==
 	       LIBSSH2_ERROR_EAGAIN) {
 		r = wait_more(l, deadline_ms);
 		if (r == -ETIMEDOUT)
-			return fail(l, r, "the SSH server does not answer within %d s: %s",
-				    SSH_BANNER_MS / 1000,
+			return fail(l, r, "the SSH server does not answer within %u s: %s",
+				    l->exchange_ms / 1000,
 				    libssh2_session_banner_get(l->session) ?
 					    "it stopped after its banner" :
 					    "no banner has come");

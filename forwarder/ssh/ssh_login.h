@@ -13,6 +13,7 @@ struct ssh_login {
 	const struct ssh_config *config;
 	struct ssh_transport *transport;
 	struct ssh_mailbox *mailbox;
+	unsigned int exchange_ms; /* for the server to agree on keys */
 
 	LIBSSH2_SESSION *session; /* NULL, or to be freed by the caller, errors or not */
 	bool is_exchanged;	  /* it got as far as keys: there is an SSH server */

@@ -124,6 +124,7 @@ int ssh_session_new(struct loop *loop, const struct ssh_session_setup *setup,
 		s->target = setup->target;
 		s->worker.config = setup->config;
 		s->worker.target = setup->target;
+		s->worker.exchange_ms = setup->exchange_ms;
 		s->worker.fd = setup->fd;
 		list_init(&s->streams);
 		ssh_letter_init(&s->worker.report, SSH_LETTER_REPORT);

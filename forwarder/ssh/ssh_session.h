@@ -26,6 +26,7 @@ struct ssh_session_owner {
 struct ssh_session_setup {
 	const struct ssh_config *config; /* outlives it */
 	unsigned int target;		 /* of config */
+	unsigned int exchange_ms;	 /* for the server to agree on keys */
 	int fd;				 /* for a target that is dialled, taken; else -1 */
 	struct ssh_session_owner owner;
 };

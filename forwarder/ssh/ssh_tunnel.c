@@ -34,6 +34,7 @@
 
 struct slot {
 	struct ssh_session *session; /* NULL: none */
+	unsigned int target;	     /* of config.targets: its, or the next one's */
 	bool was_up;
 	struct ssh_backoff backoff;
 };
@@ -48,8 +49,8 @@ struct ssh_tunnel {
 
 	struct slot slots[SESSIONS_MAX];
 	unsigned int n_slots, max_slots;
-	unsigned int target; /* of config.targets, for the next session */
-	bool is_settled;     /* the second target worked where the first did not */
+	unsigned int target;		 /* where the last session that came up is */
+	char first_error[SSH_TEXT_SIZE]; /* why the first target did not do, the last time */
 	bool has_stopped;
 	uint64_t lost_ms; /* when the last session was lost; 0: never was up */
 
@@ -182,6 +183,22 @@ static void reclaim(struct ssh_tunnel *t, struct ssh_session *session)
 
 static void go_on(struct ssh_tunnel *t);
 
+/* Said when it changes. */
+static void note_target(struct ssh_tunnel *t, unsigned int target)
+{
+	char where[160];
+
+	if (target == t->target)
+		return;
+	t->target = target;
+	ssh_target_format(&t->config.targets[0], where, sizeof(where));
+	if (target == 0)
+		log_info("ssh: an SSH server answers at %s now: connections go there", where);
+	else
+		log_warn("ssh: there is no SSH server at %s (%s): connections go by TCP", where,
+			 t->first_error);
+}
+
 static void log_up(struct ssh_tunnel *t, const struct ssh_session *s, bool is_first)
 {
 	char where[160];
@@ -191,12 +208,7 @@ static void log_up(struct ssh_tunnel *t, const struct ssh_session *s, bool is_fi
 		log_info("ssh: logged in at %s as %s", where, t->config.user);
 	if (*s->text)
 		log_info("ssh: %s", s->text);
-	if (s->target == 1 && !t->is_settled) {
-		t->is_settled = true;
-		ssh_target_format(&t->config.targets[0], where, sizeof(where));
-		log_warn("ssh: there is no SSH server at %s (%s): connections go by TCP", where,
-			 t->base.error);
-	}
+	note_target(t, s->target);
 }
 
 static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
@@ -231,14 +243,21 @@ static void went_down(struct ssh_tunnel *t, bool was_up, const char *why)
 	set_state(t, was_up ? TUNNEL_CONNECTING : TUNNEL_DOWN, why);
 }
 
-/* Where the first target fails before it has shown to be an SSH server, the second
- * is tried at once. */
-static bool try_other_target(struct ssh_tunnel *t, const struct ssh_session *s)
+/* Each session begins at the first target; where that fails before it has shown to be
+ * an SSH server, the second is tried at once. */
+static bool try_other_target(struct ssh_tunnel *t, struct slot *slot, const char *why)
 {
-	if (t->config.n_targets < 2 || t->is_settled || s->is_exchanged)
+	if (t->config.n_targets < 2 || slot->target != 0)
 		return false;
-	t->target = s->target == 0 ? 1 : 0;
-	return t->target == 1;
+	snprintf(t->first_error, sizeof(t->first_error), "%s", why);
+	slot->target = 1;
+	return true;
+}
+
+static void begin_anew(struct ssh_tunnel *t, struct slot *slot)
+{
+	slot->target = 0;
+	ssh_backoff_failed(&slot->backoff, loop_now_ms(t->loop));
 }
 
 static void session_ended(struct ssh_tunnel *t, struct slot *slot, bool was_up)
@@ -246,7 +265,7 @@ static void session_ended(struct ssh_tunnel *t, struct slot *slot, bool was_up)
 	struct ssh_session *s = slot->session;
 	int error = s->error;
 	char why[SSH_TEXT_SIZE];
-	bool is_other = !was_up && try_other_target(t, s);
+	bool is_other = !was_up && !s->is_exchanged && try_other_target(t, slot, s->text);
 
 	memcpy(why, s->text, sizeof(why));
 	slot->session = NULL;
@@ -254,9 +273,9 @@ static void session_ended(struct ssh_tunnel *t, struct slot *slot, bool was_up)
 	ssh_listeners_lose(&t->listeners, s);
 	ssh_session_free(s);
 	if (is_other)
-		ssh_backoff_reset(&slot->backoff, 0);
+		ssh_backoff_now(&slot->backoff);
 	else
-		ssh_backoff_failed(&slot->backoff, loop_now_ms(t->loop));
+		begin_anew(t, slot);
 	if (n_up(t) > 0)
 		log_debug("ssh: one session of several: %s", why);
 	else if (error == -EKEYREJECTED)
@@ -288,12 +307,13 @@ static void on_session(void *arg, struct ssh_session *s)
 	go_on(t);
 }
 
-static int start_session(struct ssh_tunnel *t, struct slot *slot)
+static int open_session(struct ssh_tunnel *t, struct slot *slot)
 {
-	const struct ssh_target *target = &t->config.targets[t->target];
+	const struct ssh_target *target = &t->config.targets[slot->target];
 	struct ssh_session_setup setup = {
 		.config = &t->config,
-		.target = t->target,
+		.target = slot->target,
+		.exchange_ms = slot->target < t->target ? SSH_AGAIN_MS : SSH_EXCHANGE_MS,
 		.fd = -1,
 		.owner = { on_session, ssh_listeners_news, t },
 	};
@@ -303,8 +323,17 @@ static int start_session(struct ssh_tunnel *t, struct slot *slot)
 		r = target->dial(target->arg, &setup.fd);
 	if (r == 0)
 		r = ssh_session_new(t->loop, &setup, &slot->session);
+	return r;
+}
+
+static int start_session(struct ssh_tunnel *t, struct slot *slot)
+{
+	int r = open_session(t, slot);
+
+	if (r < 0 && try_other_target(t, slot, strerror(-r)))
+		r = open_session(t, slot);
 	if (r < 0)
-		ssh_backoff_failed(&slot->backoff, loop_now_ms(t->loop));
+		begin_anew(t, slot);
 	return r;
 }
 

@@ -228,6 +228,7 @@ static void log_in(struct work *w)
 		.config = worker->config,
 		.transport = &w->transport,
 		.mailbox = &worker->to_worker,
+		.exchange_ms = worker->exchange_ms,
 	};
 	int r = ssh_login(&login);
 

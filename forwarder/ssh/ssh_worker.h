@@ -19,7 +19,8 @@ enum ssh_phase {
 struct ssh_worker {
 	const struct ssh_config *config;
 	unsigned int target; /* of config->targets */
-	int fd;		     /* of a target that is dialled, else -1; taken */
+	unsigned int exchange_ms;
+	int fd; /* of a target that is dialled, else -1; taken */
 	struct ssh_mailbox to_worker, to_loop;
 	struct ssh_memory memory;
 

@@ -2,11 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   netfwd agent install ══ SSH ══ sshd ── sh, in a root directory of its own
+#
+#   host                                             guest, another network namespace
+#   netfwd agent install ── 127.0.0.1:P ── netfwd ═══ eth0 ── sshd ── sh
+#             └───────── control socket ─────┘
 """The agent is brought into a guest for good, by its SSH server."""
+import json
 import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import unittest
 
@@ -19,6 +25,10 @@ AGENT = "usr/local/bin/netfwd-agent"
 CONFIG = """
 ssh: {{host: 127.0.0.1, port: {port}, user: {user}, identityFile: {key}{more}}}
 agent: {agent}
+"""
+BY_NIC = """
+ssh: {{user: root, identityFile: {key}}}
+agent: {{transport: vsock}}
 """
 # Stands in for a program that tells an init what to do: keeps what it was told.
 RECORDER = "#!/bin/sh\necho \"${0##*/} $*\" >>/tmp/told\n"
@@ -161,6 +171,97 @@ class Install(unittest.TestCase):
         self.assertEqual(status, 0, text)
         self.assertIn("1. Copy the agent", text)
         self.assertFalse((self.root.path / AGENT).exists())
+
+
+@unittest.skipIf(harness.Agent.is_sanitized(), "an agent with a sanitizer is no static program")
+class ByNic(unittest.TestCase):
+    """No port of the host leads to the guest, and nobody has said where it is."""
+
+    def setUp(self):
+        self.root = Root()
+        os.environ["XDG_STATE_HOME"] = str(harness.new_path("state"))
+        self.addCleanup(os.environ.pop, "XDG_STATE_HOME")
+        self.guest = harness.NamespaceGuest("install")
+        self.addCleanup(self.guest.remove)
+        self.sshd = sshd.Sshd(f"ChrootDirectory {self.root.path}", guest=self.guest,
+                              address="0.0.0.0", port=22, env={"PATH": "/bin", "HOME": "/"})
+        self.addCleanup(self.sshd.kill)
+        self.control = harness.new_path("sock")
+        self.config = pathlib.Path(harness.new_path("yaml"))
+        self.config.write_text(BY_NIC.format(key=self.sshd.key))
+
+    def start_netfwd(self):
+        netfwd = harness.Netfwd.start(f"--netns={self.guest.name}", f"--control={self.control}",
+                                      "-v")
+        self.addCleanup(netfwd.stop)
+
+    def command(self, *arguments):
+        return [harness.Netfwd.binary(), "agent", "install", f"--config={self.config}",
+                f"--control={self.control}", *arguments]
+
+    def install(self, *arguments):
+        done = subprocess.run(["timeout", "60", *self.command(*arguments)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        return done.returncode, done.stdout
+
+    def forwards(self):
+        return json.loads(subprocess.check_output(
+            [harness.Netfwd.binary(), "status", "--json", f"--control={self.control}"],
+            timeout=20))["forwards"]
+
+    def test_the_netfwd_that_has_the_guest_lends_a_port_and_closes_it_after_all_ends(self):
+        self.start_netfwd()
+        status, text = self.install()
+        self.assertEqual(status, 1)  # it has got there
+        self.assertIn("neither systemd nor OpenRC is here", text)
+        self.assertEqual(self.forwards(), [])
+
+        (self.root.path / "run/systemd/system").mkdir(parents=True)
+        self.root.program("bin/systemctl")
+        status, text = self.install()
+        self.assertEqual(status, 0, text)
+        self.assertEqual((self.root.path / AGENT).read_bytes(),
+                         pathlib.Path(harness.Agent.binary()).read_bytes())
+        self.assertEqual(self.forwards(), [])
+
+        known, = (pathlib.Path(os.environ["XDG_STATE_HOME"]) / "netfwd").iterdir()
+        self.assertEqual(len(known.read_text().splitlines()), 1)  # not a key for each port
+        self.assertTrue(known.read_text().startswith("guest "))
+
+    def test_it_is_closed_when_the_user_interrupts(self):
+        self.start_netfwd()
+        self.root.program("bin/uname", "#!/bin/sh\nexec sleep 1000\n")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number.name):
+                install = harness.Program("install", self.command())
+                harness.until(lambda: [f for f in self.forwards() if f["connections"]], 20,
+                              "a connection through the port")
+                os.kill(install.pid, number)
+                self.assertEqual(install.process.wait(20), 1)
+                self.assertIn("was not installed: Interrupted", install.log())
+                self.assertEqual(self.forwards(), [])
+
+    def test_without_a_netfwd_it_is_said_what_to_do(self):
+        status, text = self.install()
+        self.assertEqual(status, 1)
+        self.assertIn(f"ssh.host is not set, so that the netfwd that has the guest is asked for a "
+                      f"way to it: no netfwd serves {self.control}; start one", text)
+
+    def test_a_control_socket_of_no_use_is_refused(self):
+        status, text = self.install("--print")
+        self.assertEqual(status, 1)
+        self.assertIn("leave --control out", text)
+        for config, why in (("ssh: {host: 127.0.0.1}\nagent: {transport: vsock}\n",
+                             "ssh.host is set"),
+                            ("agent: {transport: unix, path: /run/a.sock}\n",
+                             "the guest is a namespace")):
+            with self.subTest(why):
+                self.config.write_text(config)
+                status, text = self.install()
+                self.assertEqual(status, 1)
+                self.assertIn(why, text)
+                self.assertIn("leave --control out", text)
 
 
 if __name__ == "__main__":

@@ -431,7 +431,7 @@ class Cut(SshCase):
 class Vsock(SshCase):
     """A UNIX socket stands in for the guest's vsock port 22."""
 
-    def bridge(self, sshd):
+    def bridge(self, sshd, path=None):
         def join(connection):
             with socket.create_connection((sshd.address, sshd.port), PATIENCE) as server:
                 def back():
@@ -444,7 +444,7 @@ class Vsock(SshCase):
                 with contextlib.suppress(OSError):
                     while part := connection.recv(MIB):
                         server.sendall(part)
-        return self.server(join, path=harness.new_path("sock"))
+        return self.server(join, path=path or harness.new_path("sock"))
 
     def test_it_is_taken_where_it_leads_to_a_server(self):
         sshd, server = self.sshd(), self.server(greet_then_echo)
@@ -466,6 +466,35 @@ class Vsock(SshCase):
         with forward.connect() as client:
             self.assertEqual(client.recv(6), b"hello\n")
         self.assertEqual(forward.log().count("connections go by TCP"), 1)
+
+    def by_tcp(self):
+        """(sshd, forward, path): nobody is at the path yet."""
+        sshd, path = self.sshd(), harness.new_path("sock")
+        forward = self.forward(self.server(greet_then_echo).address, sshd, unix=path)
+        self.wait_for_both_sessions(sshd)
+        forward.wait_log("connections go by TCP")
+        return sshd, forward, path
+
+    def test_a_server_that_comes_later_is_taken_after_a_loss(self):
+        sshd, forward, path = self.by_tcp()
+        self.bridge(sshd, path)
+        sshd.kill()
+        sshd.start()
+        forward.wait_log(f"an SSH server answers at {path} now", PATIENCE)
+        with forward.connect() as client:
+            self.assertEqual(client.recv(6), b"hello\n")
+        self.assertEqual(forward.log().count("connections go by TCP"), 1)
+
+    def test_who_comes_later_and_says_nothing_is_left_for_tcp_without_a_word(self):
+        sshd, forward, path = self.by_tcp()
+        self.server(receive_all, path=path)
+        sshd.kill()
+        sshd.start()
+        harness.until(lambda: "Accepted publickey" in sshd.program.log(), PATIENCE, "a login")
+        with forward.connect() as client:
+            self.assertEqual(client.recv(6), b"hello\n")
+        self.assertEqual(forward.log().count("connections go by TCP"), 1)
+        self.assertNotIn("an SSH server answers", forward.log())
 
 
 class Program(SshCase):

@@ -220,8 +220,13 @@ agent: {{transport: ssh}}
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         self.assertIn(f"0100007F:{PORT:04X}", done.stdout, done.stderr)
 
-    def test_where_nobody_is_at_port_22_connections_go_by_tcp_which_is_said_once(self):
+    def test_where_nobody_is_at_port_22_connections_go_by_tcp_until_somebody_is(self):
         self.boot("ssh-server '{key}'")
+        self.check()
+        self.guest.output("netfwd-agent --vsock=77 --vsock-ssh </dev/null >/tmp/agent.log 2>&1 &\n"
+                          "killall -9 sshd\n"
+                          f"until ssh-server '{public(self.key)}'; do sleep 0.1; done")
+        self.netfwd.wait_log("an SSH server answers at port 22 of the guest's vsock now", PATIENCE)
         self.check()
         self.assertEqual(self.netfwd.log().count("connections go by TCP"), 1)
 

@@ -52,6 +52,19 @@ static void pauses_grow_but_for_minutes_a_server_is_found_within_a_second(void *
 	assert_in_range(pause, 3750, 6250);
 }
 
+static void a_try_at_once_leaves_the_pauses_as_they_are(void **state)
+{
+	struct ssh_backoff b;
+	uint64_t now = START;
+
+	(void)state;
+	ssh_backoff_reset(&b, now);
+	lose(&b, &now);
+	ssh_backoff_now(&b);
+	assert_in_range(ssh_backoff_due_ms(&b), 0, now);
+	assert_in_range(lose(&b, &now), 150, 250);
+}
+
 static void two_do_not_keep_in_step(void **state)
 {
 	struct ssh_backoff a, b;
@@ -86,6 +99,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(after_a_success_the_next_try_is_due_at_once),
 		cmocka_unit_test(pauses_grow_but_for_minutes_a_server_is_found_within_a_second),
+		cmocka_unit_test(a_try_at_once_leaves_the_pauses_as_they_are),
 		cmocka_unit_test(two_do_not_keep_in_step),
 		cmocka_unit_test(who_is_waited_for_tries_after_the_shortest_pause),
 	};
