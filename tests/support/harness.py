@@ -195,7 +195,8 @@ class Agent(Program):
     @classmethod
     def is_sanitized(cls):
         """Then it needs more address space than User-Mode Linux gives its processes."""
-        return b"__asan_init" in pathlib.Path(cls.binary()).read_bytes()
+        program = pathlib.Path(cls.binary()).read_bytes()
+        return b"__asan_init" in program or b"__tsan_init" in program
 
     def stop(self):
         """Insists on an orderly end, sanitizers included."""

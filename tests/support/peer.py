@@ -348,7 +348,7 @@ def datagrams(host, port, *sizes):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     right = []
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(TIMEOUT)
         sock.connect((host, port))
         for size in sizes:
             data = b"".join(pattern(size))

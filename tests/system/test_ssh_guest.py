@@ -150,7 +150,7 @@ portForwards:
         self.forwarded("tcp")
         self.forwarded("udp")
         status = json.loads(subprocess.run(
-            [harness.Netfwd.binary(), "status", "--json", f"--socket={self.control}"],
+            [harness.Netfwd.binary(), "status", "--json", f"--control={self.control}"],
             stdout=subprocess.PIPE, check=True, timeout=PATIENCE).stdout)
         vias = {f["proto"]: f["via"] for f in status["forwards"] if f["host"].endswith(f":{PORT}")}
         self.assertEqual(vias, {"tcp": "ssh", "udp": "grpc"})
