@@ -13,6 +13,7 @@
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/http2.h"
 #include "forwarder/tunnel_grpc.h"
+#include "forwarder/tunnel_vsock.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
@@ -238,17 +239,19 @@ static void tell_down(struct agent_client *c, enum tunnel_state state)
 {
 	tunnel_grpc_down(c->tunnel, state, c->error);
 	if (c->config.raw)
-		c->config.raw(c->config.arg, state, 0, c->error);
+		c->config.raw(c->config.arg, NULL, state, c->error);
 }
 
 static void tell_up(struct agent_client *c, const struct rpc_hello *hello)
 {
+	const struct tunnel_vsock_link link = { hello->raw_port, hello->features, c->http2 };
+
 	if (!c->config.raw)
 		return;
 	if ((hello->features & RPC_FEATURE_RAW) && hello->raw_port)
-		c->config.raw(c->config.arg, TUNNEL_UP, hello->raw_port, "");
+		c->config.raw(c->config.arg, &link, TUNNEL_UP, "");
 	else
-		c->config.raw(c->config.arg, TUNNEL_DOWN, 0, "the agent takes no raw flows");
+		c->config.raw(c->config.arg, NULL, TUNNEL_DOWN, "the agent takes no raw flows");
 }
 
 /* The first try is over, or the connection was lost. */

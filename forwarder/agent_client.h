@@ -15,6 +15,7 @@
 struct agent_client;
 struct loop;
 struct stream;
+struct tunnel_vsock_link;
 
 struct agent_client_config {
 	/* A transport. Gives a stream at once, which may still be connecting, or
@@ -22,9 +23,10 @@ struct agent_client_config {
 	int (*connect)(void *arg, struct stream **out);
 	/* Never before agent_client_new() has returned. May be NULL. */
 	port_watch_fn *listeners;
-	/* What state the way of raw flows is in then, which are taken at raw_port of the
-	 * guest's vsock when it is TUNNEL_UP; error if not. May be NULL. */
-	void (*raw)(void *arg, enum tunnel_state state, uint32_t raw_port, const char *error);
+	/* How raw flows are taken from now on; NULL: they are not, which makes of their way
+	 * that state, for that reason. May be NULL. */
+	void (*raw)(void *arg, const struct tunnel_vsock_link *link, enum tunnel_state state,
+		    const char *error);
 	void *arg;
 	/* 0 in each: as said here. */
 	unsigned int keepalive_ms; /* 15000: of silence, before it asks for a sign of life */

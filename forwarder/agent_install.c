@@ -20,9 +20,11 @@
 #define MAKE_DIRECTORY \
 	"exec sh -c 'umask 077; d=$(mktemp -d) && cat >\"$d/netfwd-agent\" && echo \"$d\"' 2>&1"
 #define PUT_TOKEN "exec sh -c 'umask 077; cat >%s/netfwd-token' 2>&1"
-#define RUN_SCRIPT                                                                             \
-	"exec sh -c 'if [ \"$(id -u)\" = 0 ]; then sh -s; else sudo -n sh -s; fi; rm -rf %s' " \
-	"2>&1"
+#define RUN_SCRIPT                                                                          \
+	"exec sh -c 'if [ \"$(id -u)\" = 0 ]; then sh -s; "                                 \
+	"elif command -v sudo >/dev/null; then sudo -n sh -s; "                             \
+	"else echo this takes root, or sudo, and the guest has no sudo for this user; fi; " \
+	"rm -rf %s' 2>&1"
 
 /* Run by root's sh in the guest: from the directory d. */
 static const char script[] =

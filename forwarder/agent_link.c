@@ -58,14 +58,15 @@ static void on_unusable(void *arg)
 		log_info("the guest's TCP ports are asked of its shell, every second");
 }
 
-static void on_raw(void *arg, enum tunnel_state state, uint32_t port, const char *error)
+static void on_raw(void *arg, const struct tunnel_vsock_link *raw, enum tunnel_state state,
+		   const char *error)
 {
 	struct agent_link *link = arg;
 
 	if (!link->raw)
 		return;
-	if (state == TUNNEL_UP)
-		tunnel_vsock_up(link->raw, port);
+	if (raw)
+		tunnel_vsock_up(link->raw, raw);
 	else
 		tunnel_vsock_down(link->raw, state, error);
 }

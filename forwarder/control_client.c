@@ -43,7 +43,7 @@ static int no_server(struct conversation *c, const char *path)
 {
 	return failed(c, -ENOENT,
 		      "no netfwd serves %s; start one, or name the socket of one that runs "
-		      "with --socket PATH",
+		      "with --control PATH",
 		      path);
 }
 
@@ -72,7 +72,7 @@ static int put_path(struct conversation *c)
 		return put_default_path(c);
 	if (!*path || strlen(path) > max)
 		return failed(c, -EINVAL,
-			      "--socket: the path of a UNIX socket has 1 to %zu characters, "
+			      "--control: the path of a UNIX socket has 1 to %zu characters, "
 			      "this one %zu",
 			      max, strlen(path));
 	memcpy(c->address.sun_path, path, strlen(path) + 1);

@@ -290,6 +290,38 @@ static bool wants_also(const struct tenant *t)
 	return false;
 }
 
+/* A rule of ours may serve ::1 in its own right. */
+static bool is_also_ours(const struct outlet *o)
+{
+	const struct ipaddr also = { { [15] = 1 } };
+
+	list_for_each(node, bucket_of(o->all, &o->place)) {
+		const struct outlet *other = container_of(node, struct outlet, in_bucket);
+
+		if (is_same_port(o, other) && other->state == OUTLET_LISTENING &&
+		    (ipaddr_equal(&other->place.host.addr, &also) ||
+		     ipaddr_equal(&other->place.host.addr, &IPADDR_V6_ANY)))
+			return true;
+	}
+	return false;
+}
+
+/* Whoever resolves localhost to ::1 first reaches somebody else. */
+static void tell_no_also(struct outlet *o, int error)
+{
+	struct forward_route route = outlet_route(o, outlet_holder(o));
+	char why[LISTEN_ERROR_SIZE];
+
+	if (is_also_ours(o))
+		return;
+	route.host = (struct endpoint){ { { [15] = 1 } }, o->place.host.port };
+	if (o->all->n_explained++ < MAX_EXPLAINED)
+		(void)listen_socket_explain(o->place.proto, &route.host, error, why);
+	else
+		(void)snprintf(why, sizeof(why), "cannot be had: %s", strerror(-error));
+	event_not_forwarding(&route, why);
+}
+
 /* That ::1 cannot be had is no failure. Without IPv6 it is not tried again. */
 void outlet_sync_also(struct outlet *o)
 {
@@ -307,7 +339,6 @@ void outlet_sync_also(struct outlet *o)
 	if (r == 0 || r == -EADDRNOTAVAIL || r == -EAFNOSUPPORT)
 		return;
 	if (!o->retry_ms)
-		log_info("[::1]:%u is not served beside %s port %u: %s", o->place.host.port,
-			 forward_proto_name(o->place.proto), o->place.host.port, strerror(-r));
+		tell_no_also(o, r);
 	plan_retry(o);
 }

@@ -30,5 +30,5 @@ void raw_datagrams_free(struct raw_datagrams *f); /* ends the connection; accept
 
 /* 0; -EMSGSIZE; -EAGAIN: dropped for want of room. */
 int raw_datagrams_send(struct raw_datagrams *f, const void *data, size_t len);
-/* The agent's: nobody listens there. */
+/* Whose end the server is at: nobody listens there. */
 void raw_datagrams_refuse(struct raw_datagrams *f);

@@ -12,9 +12,24 @@ enum kind {
 	KIND_TCP = 1,
 	KIND_UDP = 2,
 	KIND_UNIX = 3,
+	KIND_ACCEPTED = 4,
+	KIND_ACCEPTED_UDP = 5,
 };
 
+#define NUMBER_SIZE 8U
+
 static const uint8_t magic[4] = { 'N', 'F', 'R', VERSION };
+
+static size_t encode_accepted(const struct rpc_open *open, uint8_t out[static RAW_HEADER_MAX])
+{
+	memcpy(out, magic, sizeof(magic));
+	out[4] = open->is_udp ? KIND_ACCEPTED_UDP : KIND_ACCEPTED;
+	out[5] = NUMBER_SIZE;
+	out[6] = out[7] = 0;
+	for (unsigned int i = 0; i < NUMBER_SIZE; i++)
+		out[RAW_HEAD_SIZE + i] = (uint8_t)(open->accepted >> (56 - 8 * i));
+	return RAW_HEAD_SIZE + NUMBER_SIZE;
+}
 
 size_t raw_header_encode(const struct rpc_open *open, uint8_t out[static RAW_HEADER_MAX])
 {
@@ -23,6 +38,8 @@ size_t raw_header_encode(const struct rpc_open *open, uint8_t out[static RAW_HEA
 	const void *rest = ipaddr_is_v4(&e->addr) ? ipaddr_v4_bytes(&e->addr) : e->addr.b;
 	size_t len = ipaddr_is_v4(&e->addr) ? 4 : 16;
 
+	if (open->accepted)
+		return encode_accepted(open, out);
 	memcpy(out, magic, sizeof(magic));
 	out[4] = open->is_udp ? KIND_UDP : KIND_TCP;
 	out[6] = (uint8_t)(e->port >> 8);
@@ -54,7 +71,17 @@ int raw_header_size(const uint8_t head[static RAW_HEAD_SIZE])
 		is_good = (len == 4 || len == 16) && port_in(head) != 0;
 	else if (head[4] == KIND_UNIX)
 		is_good = len > 0 && len < RPC_PATH_SIZE && port_in(head) == 0;
+	else if (head[4] == KIND_ACCEPTED || head[4] == KIND_ACCEPTED_UDP)
+		is_good = len == NUMBER_SIZE && port_in(head) == 0;
 	return is_good ? (int)(RAW_HEAD_SIZE + len) : -EPROTO;
+}
+
+static int decode_accepted(const uint8_t *header, struct rpc_open *out)
+{
+	*out = (struct rpc_open){ .is_udp = header[4] == KIND_ACCEPTED_UDP };
+	for (unsigned int i = 0; i < NUMBER_SIZE; i++)
+		out->accepted = out->accepted << 8 | header[RAW_HEAD_SIZE + i];
+	return out->accepted ? 0 : -EPROTO;
 }
 
 int raw_header_decode(const uint8_t *header, size_t len, struct rpc_open *out)
@@ -63,6 +90,8 @@ int raw_header_decode(const uint8_t *header, size_t len, struct rpc_open *out)
 
 	if (len < RAW_HEAD_SIZE || raw_header_size(header) != (int)len)
 		return -EPROTO;
+	if (header[4] == KIND_ACCEPTED || header[4] == KIND_ACCEPTED_UDP)
+		return decode_accepted(header, out);
 	len -= RAW_HEAD_SIZE;
 	*out = (struct rpc_open){ .is_udp = header[4] == KIND_UDP };
 	if (header[4] == KIND_UNIX) {

@@ -6,11 +6,13 @@
  *
  *   host to agent     0  3  "NFR"
  *                     3  1  version, 1
- *                     4  1  kind: 1 TCP, 2 UDP, 3 UNIX socket
+ *                     4  1  kind: 1 TCP, 2 UDP, 3 UNIX socket; of what the agent has
+ *                           accepted (Listen in agent.proto) 4 TCP or UNIX, 5 UDP
  *                     5  1  length n of what follows the port: 4 or 16 bytes of an
- *                           address, or 1 to 107 of an absolute path, no zero
- *                     6  2  port, 1 to 65535; 0 for a path
- *                     8  n  address or path
+ *                           address, or 1 to 107 of an absolute path, no zero, or 8
+ *                           of the number that was accepted, not 0
+ *                     6  2  port, 1 to 65535; 0 for all but an address
+ *                     8  n  address, path or number
  *   agent to host     0  3  "NFR"
  *                     3  1  version, 1
  *                     4  4  how connecting went: 0, or errno of Linux
@@ -22,7 +24,8 @@
  * reset: vsock itself tells no reset from an end.
  *
  * UDP: each datagram is 2 bytes of length and as many bytes, 0 to 65527. The length
- * 65535, from the agent, has no bytes: nobody listens there. The first end of either
+ * 65535, from whose end the server is at, has no bytes: nobody listens there. The
+ * first end of either
  * direction ends the flow.
  *
  * Pure. */
@@ -35,7 +38,7 @@
 #define RAW_HEADER_MAX (RAW_HEAD_SIZE + RPC_PATH_SIZE - 1)
 #define RAW_ANSWER_SIZE 8U
 
-/* Of open, which names a place. Returns its length. */
+/* Returns its length. */
 size_t raw_header_encode(const struct rpc_open *open, uint8_t out[static RAW_HEADER_MAX]);
 /* How long the header is that begins with these bytes, or -EPROTO. */
 int raw_header_size(const uint8_t head[static RAW_HEAD_SIZE]);

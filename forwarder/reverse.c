@@ -10,6 +10,7 @@
 #include "forwarder/connections.h"
 #include "forwarder/events.h"
 #include "forwarder/outlet.h"
+#include "forwarder/reverse_clients.h"
 #include "forwarder/udp_forward.h"
 #include "forwarder/ways.h"
 #include "netstack/base/log.h"
@@ -35,8 +36,9 @@ struct reversal {
 	struct reverse_forward what;
 	char name[NAME_SIZE];		  /* of the guest's place, for logs */
 	struct tunnel *tunnel;		  /* it listens there, or is about to; NULL: no */
-	struct tunnel_listener *listener; /* TCP */
-	struct udp_forward *udp;	  /* UDP */
+	struct tunnel_listener *listener; /* of TCP, and of UDP with clients */
+	struct udp_forward *udp;	  /* UDP: a socket of ours in the guest; or */
+	struct reverse_clients *clients;  /* the tunnel tells of them */
 	struct connections connections;
 	uint64_t n_accepted;
 	struct timer *timer; /* of the next try */
@@ -107,13 +109,18 @@ static void tell_closed(struct reversal *r)
 	r->is_open = false;
 }
 
-static void tell_failed(struct reversal *r)
+/* A way that is down for now is told by its own event. */
+static void tell_failed(struct reversal *r, bool is_down)
 {
 	struct forward_route route = route_of(r);
 
 	tell_closed(r);
-	if (!r->has_failed)
+	if (!r->has_failed) {
+		log_at(is_down ? LOG_LEVEL_INFO : LOG_LEVEL_WARN,
+		       "portForwards[%u]: %s is not listened on: %s", r->what.rule_index, r->name,
+		       r->error);
 		event_failed(&route, r->error);
+	}
 	r->has_failed = true;
 }
 
@@ -156,6 +163,16 @@ static int dial_host_udp(void *arg, const struct udp_flow_owner *owner, void *ow
 	return error < 0 ? error : udp_flow_fd_new(r->owner->loop, fd, owner, owner_arg, out);
 }
 
+static void on_accepted_udp(void *arg, uint64_t client)
+{
+	struct reversal *r = arg;
+	int error = reverse_clients_add(r->clients, r->tunnel, client);
+
+	if (error < 0)
+		log_limited(LOG_LEVEL_WARN, "%s: no flow to the host: %s", r->name,
+			    strerror(-error));
+}
+
 /* ---- the guest's side ---- */
 
 static void close_place(struct reversal *r)
@@ -165,6 +182,8 @@ static void close_place(struct reversal *r)
 	r->listener = NULL;
 	udp_forward_free(r->udp);
 	r->udp = NULL;
+	reverse_clients_free(r->clients);
+	r->clients = NULL;
 	r->tunnel = NULL;
 }
 
@@ -176,10 +195,10 @@ static void plan_retry(struct reversal *r)
 	timer_start(r->timer, r->retry_ms);
 }
 
-static void fail(struct reversal *r, const char *why)
+static void fail(struct reversal *r, const char *why, bool is_down)
 {
 	(void)snprintf(r->error, sizeof(r->error), "%s", why);
-	tell_failed(r);
+	tell_failed(r, is_down);
 	plan_retry(r);
 }
 
@@ -198,7 +217,14 @@ static const char *explain(const struct reversal *r, int error, char text[LISTEN
 		       "take another";
 	if (error == -EADDRINUSE)
 		return "another program of the guest has it";
-	if (error == -ENOTCONN && r->tunnel && r->tunnel->error[0])
+	if (error == -EOPNOTSUPP)
+		return "this way cannot listen on a socket in the guest: netfwd was built with an "
+		       "installed libssh2; take the agent, via: grpc";
+	if (error == -EACCES)
+		return "the guest's kernel does not allow it; ports below 1024 are root's";
+	if (error == -ENOTCONN && !(r->tunnel && r->tunnel->error[0]))
+		return "the way into the guest is down";
+	if (error == -ENOTCONN)
 		(void)snprintf(text, LISTEN_ERROR_SIZE, "%s: %s", r->tunnel->name,
 			       r->tunnel->error);
 	else
@@ -215,10 +241,14 @@ static void on_state(void *arg, int error)
 	if (error == 0)
 		succeed(r);
 	else
-		fail(r, explain(r, error, text));
+		fail(r, explain(r, error, text), error == -ENOTCONN);
 }
 
-static const struct tunnel_accept accept_owner = { .accepted = on_accepted, .state = on_state };
+static const struct tunnel_accept accept_owner = {
+	.accepted = on_accepted,
+	.accepted_udp = on_accepted_udp,
+	.state = on_state,
+};
 
 static int open_tcp(struct reversal *r)
 {
@@ -230,12 +260,26 @@ static int open_tcp(struct reversal *r)
 	return r->tunnel->ops->listen(r->tunnel, &place, &accept_owner, r, &r->listener);
 }
 
+/* By a tunnel that has no sockets in the guest to give. */
+static int open_clients(struct reversal *r)
+{
+	const struct udp_dialer dialer = { .dial = dial_host_udp, .arg = r };
+	const struct tunnel_ops *ops = r->tunnel->ops;
+	int error = reverse_clients_new(&dialer, &r->clients);
+
+	return error < 0 ?
+		       error :
+		       ops->listen_udp(r->tunnel, &r->what.guest, &accept_owner, r, &r->listener);
+}
+
 static int open_udp(struct reversal *r)
 {
 	const struct udp_dialer dialer = { .dial = dial_host_udp, .arg = r };
 	struct reverses *all = r->owner;
 	int fd = -1, error = 0;
 
+	if (!r->tunnel->ops->bind_udp)
+		return open_clients(r);
 	if (!all->udp_hub)
 		error = udp_hub_new(all->loop, &all->udp_hub);
 	if (error == 0)
@@ -258,12 +302,12 @@ static void open_place(struct reversal *r)
 	close_place(r);
 	r->tunnel = ways_listener(r->owner->ways, r->what.via, r->what.proto, &why);
 	if (!r->tunnel) {
-		fail(r, why);
+		fail(r, why, false);
 		return;
 	}
 	error = r->what.proto == FORWARD_TCP ? open_tcp(r) : open_udp(r);
 	if (error < 0)
-		fail(r, explain(r, error, text));
+		fail(r, explain(r, error, text), error == -ENOTCONN);
 }
 
 static void on_timer(void *arg)
@@ -423,6 +467,12 @@ static void count(const struct reversal *r, struct host_counters *out)
 		.to_guest_bytes = tcp.to_client_bytes,
 		.to_host_bytes = tcp.to_server_bytes,
 	};
+	if (r->clients) {
+		out->open = reverse_clients_n(r->clients);
+		out->total = reverse_clients_counters(r->clients)->total;
+		out->to_guest_bytes = reverse_clients_counters(r->clients)->to_guest_bytes;
+		out->to_host_bytes = reverse_clients_counters(r->clients)->to_host_bytes;
+	}
 	if (!r->udp)
 		return;
 	out->open = udp_forward_n_flows(r->udp);

@@ -110,6 +110,14 @@ static int token_stream_commit(struct stream *base, size_t len)
 	return (int)outcome(s, s->inner->ops->commit(s->inner, len));
 }
 
+static ssize_t token_stream_splice_to(struct stream *base, int pipe, size_t max)
+{
+	struct token_stream *s = from_stream(base);
+	ssize_t r = s->inner->ops->splice_to(s->inner, pipe, max);
+
+	return heard(s, r, r == 0 && max > 0);
+}
+
 static ssize_t token_stream_splice_from(struct stream *base, int pipe, size_t max)
 {
 	struct token_stream *s = from_stream(base);
@@ -157,6 +165,7 @@ static struct stream_ops ops_over(const struct stream_ops *inner)
 		.consume = inner->consume ? token_stream_consume : NULL,
 		.reserve = inner->reserve ? token_stream_reserve : NULL,
 		.commit = inner->commit ? token_stream_commit : NULL,
+		.splice_to = inner->splice_to ? token_stream_splice_to : NULL,
 		.splice_from = inner->splice_from ? token_stream_splice_from : NULL,
 		.want = token_stream_want,
 		.shutdown = token_stream_shutdown,

@@ -8,6 +8,7 @@
  * the program has the guest: it connects, and connects again, by itself. All on
  * the loop thread. */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "netstack/addr.h"
 #include "netstack/udp_flow.h"
@@ -27,6 +28,9 @@ struct tunnel_place {
 struct tunnel_accept {
 	/* Somebody in the guest has connected: a stream for the owner. */
 	void (*accepted)(void *arg, struct stream *guest);
+	/* listen_udp(): a client in the guest has sent something, which waits for
+	 * take_udp(), for a while. */
+	void (*accepted_udp)(void *arg, uint64_t client);
 	/* Whether it listens: 0, or -errno why not (yet). After it was lost, the
 	 * tunnel opens it again by itself, and tells. */
 	void (*state)(void *arg, int error);
@@ -57,17 +61,32 @@ struct tunnel_ops {
 	/* A reverse forward of UDP: a non-blocking socket bound in the guest, the
 	 * caller's. 0 or -errno. NULL: this kind cannot. */
 	int (*bind_udp)(struct tunnel *t, const struct endpoint *guest, int *fd);
+	/* The same for those that cannot: as listen(), with a flow for each client that
+	 * its owner frees, or hears of by gone(). NULL: this kind cannot. */
+	int (*listen_udp)(struct tunnel *t, const struct endpoint *guest,
+			  const struct tunnel_accept *accept, void *arg,
+			  struct tunnel_listener **out);
+	int (*take_udp)(struct tunnel *t, uint64_t client, const struct udp_flow_owner *owner,
+			void *arg, struct udp_flow **out);
 	/* Its streams, flows and listeners were ended before by their owners. */
 	void (*free)(struct tunnel *t);
 };
 
-/* Embedded by the kinds of tunnels, which keep state and error up to date and
- * then call changed(). */
+/* What those at the other end of a tunnel cannot do that its kind can. */
+#define TUNNEL_LACKS_LISTEN 1U
+#define TUNNEL_LACKS_LISTEN_UDP 2U
+
+/* Embedded by the kinds of tunnels, which keep all of it up to date and then call
+ * changed(): tunnel_set_state(). */
 struct tunnel {
 	const struct tunnel_ops *ops;
 	const char *name; /* "ssh", "grpc", "netns": for logs and the status */
 	enum tunnel_state state;
-	char error[160];	    /* the last one, one line; "" if there was none */
+	unsigned int lacks;	    /* TUNNEL_LACKS_*; 0 while nobody knows */
+	char error[160];	    /* why it is not up, one line; "": it is, or nobody knows */
 	void (*changed)(void *arg); /* or NULL */
 	void *changed_arg;
 };
+
+/* error: why, "" when it is up. */
+void tunnel_set_state(struct tunnel *t, enum tunnel_state state, const char *error);

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "forwarder/rpc/call.h"
+#include "forwarder/agent_listens.h"
+#include "forwarder/dial_queue.h"
 #include "forwarder/rpc/flow_datagram.h"
 #include "forwarder/rpc/http2.h"
 #include "forwarder/tunnel_place.h"
@@ -14,27 +14,22 @@
 #include "netstack/base/loop.h"
 #include "netstack/stream.h"
 
-#define BUSY_MS 20U	  /* the agent has as many calls as it allows */
-#define RELISTEN_MS 1000U /* a reverse forward that could not be had */
-
 struct tunnel_grpc {
 	struct tunnel base;
 	struct loop *loop;
 	struct tunnel_grpc_config config;
 	struct tunnel_grpc_link link; /* http2 NULL: down */
-	struct list dials;	      /* dial.node, the oldest first */
-	struct list listeners;	      /* tunnel_listener.node */
-	struct timer *timer;	      /* of the oldest dial */
+	struct dial_queue *dials;     /* dial.waiter */
+	struct agent_listens *listens;
 	unsigned long last_id;
 };
 
 /* Waits for a connection. */
 struct dial {
-	struct list node; /* tunnel_grpc.dials */
+	struct dial_waiter waiter; /* tunnel_grpc.dials */
 	struct tunnel_grpc *tunnel;
 	struct flow_stream *stream;
 	struct rpc_open open;
-	uint64_t until_ms;
 };
 
 struct udp {
@@ -44,17 +39,6 @@ struct udp {
 	struct udp_flow_owner owner;
 	void *arg;
 	struct flow_datagram *call; /* NULL: the next datagram makes one */
-};
-
-struct tunnel_listener {
-	struct list node; /* tunnel_grpc.listeners */
-	struct tunnel_grpc *tunnel;
-	struct rpc_place place;
-	struct tunnel_accept accept;
-	void *arg;
-	struct call *call;
-	struct timer *again;
-	bool *freed; /* set when it goes while its owner is called */
 };
 
 static struct tunnel_grpc *from_tunnel(struct tunnel *t)
@@ -91,55 +75,32 @@ static int request(struct tunnel_grpc *t, struct flow_stream *stream, const stru
 	return r;
 }
 
-static void forget_dial(void *arg)
+static void dial_free(struct dial *d)
 {
-	struct dial *d = arg;
-
-	list_unlink(&d->node);
+	dial_queue_remove(&d->waiter);
 	free(d);
 }
 
-/* How long until there is something to do for those that wait: the oldest is given up,
- * or, with a connection, the agent asked again whether it takes more calls. */
-static void start_timer(struct tunnel_grpc *t)
+/* Its user has ended the stream. */
+static void on_stream_gone(void *arg)
 {
-	uint64_t now = loop_now_ms(t->loop);
-	struct dial *oldest = container_of(t->dials.next, struct dial, node);
-	uint64_t left = oldest->until_ms > now ? oldest->until_ms - now : 0;
-
-	timer_start(t->timer, t->link.http2 && left > BUSY_MS ? BUSY_MS : left);
-}
-
-static int wait_for_link(struct dial *d, struct stream **out)
-{
-	struct tunnel_grpc *t = d->tunnel;
-	uint64_t now = loop_now_ms(t->loop);
-	struct flow_observer observer = { forget_dial, d };
-	int r = flow_stream_new(t->loop, &observer, &d->stream);
-
-	if (r < 0)
-		return r;
-	d->until_ms = now + t->config.dial_wait_ms;
-	list_append(&t->dials, &d->node);
-	if (!timer_is_running(t->timer))
-		start_timer(t);
-	*out = flow_stream_base(d->stream);
-	return 0;
+	dial_free(arg);
 }
 
 static int dial_later(struct tunnel_grpc *t, const struct rpc_open *open, struct stream **out)
 {
 	struct dial *d = calloc(1, sizeof(*d));
-	int r;
+	const struct flow_observer observer = { on_stream_gone, d };
 
-	if (!d)
+	if (!d || flow_stream_new(t->loop, &observer, &d->stream) < 0) {
+		free(d);
 		return -ENOMEM;
+	}
 	d->tunnel = t;
 	d->open = *open;
-	r = wait_for_link(d, out);
-	if (r < 0)
-		free(d);
-	return r;
+	dial_queue_add(t->dials, &d->waiter);
+	*out = flow_stream_base(d->stream);
+	return 0;
 }
 
 static int dial_now(struct tunnel_grpc *t, const struct rpc_open *open, struct stream **out)
@@ -166,7 +127,7 @@ static int grpc_dial(struct tunnel *base, const struct tunnel_place *guest, stru
 
 	if (r < 0)
 		return r;
-	if (t->link.http2 && list_empty(&t->dials))
+	if (t->link.http2 && dial_queue_is_empty(t->dials))
 		r = dial_now(t, &open, out);
 	else if (t->link.http2)
 		r = -EBUSY; /* others came before */
@@ -175,52 +136,30 @@ static int grpc_dial(struct tunnel *base, const struct tunnel_place *guest, stru
 	return base->state == TUNNEL_CONNECTING ? dial_later(t, &open, out) : -ENOTCONN;
 }
 
-/* Out of the list, but alive: its observer is not called any more. */
-static struct flow_stream *take_dial(struct dial *d)
+/* The stream lives on without. */
+static struct flow_stream *dial_end(struct dial *d)
 {
 	struct flow_stream *stream = d->stream;
 
 	flow_stream_set_observer(stream, NULL);
-	forget_dial(d);
+	dial_free(d);
 	return stream;
 }
 
-/* Until the agent takes no more calls. */
-static void dial_waiting(struct tunnel_grpc *t)
+static int on_dial(void *arg, struct dial_waiter *waiter)
 {
-	while (!list_empty(&t->dials)) {
-		struct dial *d = container_of(t->dials.next, struct dial, node);
-		int r = request(t, d->stream, &d->open);
+	struct dial *d = container_of(waiter, struct dial, waiter);
+	int r = request(arg, d->stream, &d->open);
 
-		if (r == -EBUSY)
-			break;
-		if (r < 0)
-			flow_stream_fail(take_dial(d), r);
-		else
-			(void)take_dial(d);
-	}
-	if (list_empty(&t->dials))
-		timer_stop(t->timer);
-	else
-		start_timer(t);
+	if (r == 0)
+		(void)dial_end(d);
+	return r;
 }
 
-static void on_timer(void *arg)
+static void on_dial_failed(void *arg, struct dial_waiter *waiter, int error)
 {
-	struct tunnel_grpc *t = arg;
-	uint64_t now = loop_now_ms(t->loop);
-
-	while (!list_empty(&t->dials)) {
-		struct dial *d = container_of(t->dials.next, struct dial, node);
-
-		if (d->until_ms > now)
-			break;
-		flow_stream_fail(take_dial(d), -ETIMEDOUT);
-	}
-	if (t->link.http2)
-		dial_waiting(t);
-	else if (!list_empty(&t->dials))
-		start_timer(t);
+	(void)arg;
+	flow_stream_fail(dial_end(container_of(waiter, struct dial, waiter)), error);
 }
 
 /* --- UDP --- */
@@ -239,8 +178,8 @@ static void on_refused(void *arg)
 	u->owner.refused(u->arg);
 }
 
-/* The guest has forgotten the flow, or the connection is lost: the client knows
- * nothing of that, and the next datagram makes another. */
+/* The guest has forgotten the flow, or the connection is lost. A client of the host
+ * knows nothing of that, and its next datagram makes another. */
 static void on_call_gone(void *arg, int error)
 {
 	struct udp *u = arg;
@@ -248,6 +187,8 @@ static void on_call_gone(void *arg, int error)
 	(void)error;
 	flow_datagram_free(u->call, GRPC_OK, "");
 	u->call = NULL;
+	if (u->open.accepted)
+		u->owner.gone(u->arg);
 }
 
 static const struct flow_datagram_ops udp_ops = { on_datagram, on_refused, on_call_gone };
@@ -285,6 +226,14 @@ static int udp_send(struct udp_flow *base, const void *data, size_t len)
 	return -EAGAIN;
 }
 
+static void udp_refuse(struct udp_flow *base)
+{
+	struct udp *u = container_of(base, struct udp, base);
+
+	if (u->call)
+		flow_datagram_refuse(u->call);
+}
+
 static void udp_free(struct udp_flow *base)
 {
 	struct udp *u = container_of(base, struct udp, base);
@@ -294,171 +243,73 @@ static void udp_free(struct udp_flow *base)
 	free(u);
 }
 
-static const struct udp_flow_ops udp_flow_ops = { udp_send, udp_free };
+static const struct udp_flow_ops udp_flow_ops = { udp_send, udp_refuse, udp_free };
+
+static struct udp *udp_new(struct tunnel_grpc *t, const struct rpc_open *open,
+			   const struct udp_flow_owner *owner, void *arg)
+{
+	struct udp *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->base.ops = &udp_flow_ops;
+	u->tunnel = t;
+	u->open = *open;
+	u->owner = *owner;
+	u->arg = arg;
+	return u;
+}
 
 static int grpc_open_udp(struct tunnel *base, const struct endpoint *guest,
 			 const struct udp_flow_owner *owner, void *arg, struct udp_flow **out)
 {
+	const struct rpc_open open = { .is_udp = true, .place.endpoint = *guest };
 	struct tunnel_grpc *t = from_tunnel(base);
 	struct udp *u;
 
 	if (!t->link.http2 && base->state != TUNNEL_CONNECTING)
 		return -ENOTCONN;
-	u = calloc(1, sizeof(*u));
+	u = udp_new(t, &open, owner, arg);
 	if (!u)
 		return -ENOMEM;
-	u->base.ops = &udp_flow_ops;
-	u->tunnel = t;
-	u->open = (struct rpc_open){ .is_udp = true, .place.endpoint = *guest };
-	u->owner = *owner;
-	u->arg = arg;
 	*out = &u->base;
 	return 0;
 }
 
 /* --- reverse forwards --- */
 
-/* False when the owner has ended it. */
-static bool tell_state(struct tunnel_listener *l, int error)
+static int dial_accepted(void *arg, uint64_t accepted, struct stream **out)
 {
-	bool freed = false;
+	const struct rpc_open open = { .accepted = accepted };
 
-	l->freed = &freed;
-	l->accept.state(l->arg, error);
-	if (!freed)
-		l->freed = NULL;
-	return !freed;
-}
-
-static void stop_listening(struct tunnel_listener *l)
-{
-	call_free(l->call);
-	l->call = NULL;
-}
-
-static void on_accepted(struct tunnel_listener *l, uint64_t id)
-{
-	struct rpc_open open = { .accepted = id };
-	struct stream *stream;
-
-	/* else it is dropped in the guest, after a while */
-	if (dial_now(l->tunnel, &open, &stream) == 0)
-		l->accept.accepted(l->arg, stream);
-}
-
-static void on_listen_message(void *arg, const uint8_t *data, size_t len)
-{
-	struct tunnel_listener *l = arg;
-	struct rpc_listen_message m;
-	int r = message_parse_listen(data, len, &m);
-
-	if (r == 0 && m.is_accepted) {
-		on_accepted(l, m.id);
-		return;
-	}
-	if (r == 0)
-		r = m.error;
-	if (r < 0) {
-		stop_listening(l);
-		timer_start(l->again, RELISTEN_MS);
-	}
-	(void)tell_state(l, r);
-}
-
-static void lost(struct tunnel_listener *l, int error)
-{
-	stop_listening(l);
-	timer_start(l->again, RELISTEN_MS);
-	(void)tell_state(l, error);
-}
-
-static void on_listen_end(void *arg, int status, const char *text)
-{
-	(void)text;
-	lost(arg, status == GRPC_UNIMPLEMENTED ? -EOPNOTSUPP : -ENOTCONN);
-}
-
-static void on_listen_gone(void *arg, int error)
-{
-	(void)error;
-	lost(arg, -ENOTCONN);
-}
-
-static const struct call_ops listen_ops = { on_listen_message, on_listen_end, on_listen_gone };
-
-/* 0 when the agent was asked. */
-static int ask_to_listen(struct tunnel_listener *l)
-{
-	struct tunnel_grpc *t = l->tunnel;
-	struct call_handler handler = { &listen_ops, l };
-	struct message m;
-	int r;
-
-	if (!t->link.http2)
-		return -ENOTCONN;
-	if (!(t->link.features & RPC_FEATURE_LISTEN))
-		return -EOPNOTSUPP;
-	r = message_place(&l->place, &m);
-	if (r < 0)
-		return r;
-	r = call_new(t->link.http2, "/netfwd.v1.Agent/Listen", &handler, &l->call);
-	if (r < 0) {
-		free(m.data);
-		return r;
-	}
-	return call_send(l->call, &m);
-}
-
-static void start_listening(void *arg)
-{
-	struct tunnel_listener *l = arg;
-	int r;
-
-	if (l->call)
-		return;
-	timer_stop(l->again);
-	r = ask_to_listen(l);
-	if (r == 0)
-		return;
-	stop_listening(l);
-	if (r != -ENOTCONN && r != -EOPNOTSUPP) /* those are told anew by tunnel_grpc_up() */
-		timer_start(l->again, RELISTEN_MS);
-	(void)tell_state(l, r);
+	return dial_now(arg, &open, out);
 }
 
 static int grpc_listen(struct tunnel *base, const struct tunnel_place *guest,
 		       const struct tunnel_accept *accept, void *arg, struct tunnel_listener **out)
 {
-	struct tunnel_grpc *t = from_tunnel(base);
-	struct tunnel_listener *l = calloc(1, sizeof(*l));
-	int r;
-
-	if (!l)
-		return -ENOMEM;
-	l->tunnel = t;
-	l->accept = *accept;
-	l->arg = arg;
-	r = tunnel_place_to_rpc(guest, &l->place);
-	if (r == 0)
-		r = timer_new(t->loop, start_listening, l, &l->again);
-	if (r < 0) {
-		free(l);
-		return r;
-	}
-	list_append(&t->listeners, &l->node);
-	timer_start(l->again, 0); /* not before this has returned */
-	*out = l;
-	return 0;
+	return agent_listens_tcp(from_tunnel(base)->listens, guest, accept, arg, out);
 }
 
-static void grpc_unlisten(struct tunnel_listener *l)
+static int grpc_listen_udp(struct tunnel *base, const struct endpoint *guest,
+			   const struct tunnel_accept *accept, void *arg,
+			   struct tunnel_listener **out)
 {
-	if (l->freed)
-		*l->freed = true;
-	list_unlink(&l->node);
-	stop_listening(l);
-	timer_free(l->again);
-	free(l);
+	return agent_listens_udp(from_tunnel(base)->listens, guest, accept, arg, out);
+}
+
+static int grpc_take_udp(struct tunnel *base, uint64_t client, const struct udp_flow_owner *owner,
+			 void *arg, struct udp_flow **out)
+{
+	const struct rpc_open open = { .is_udp = true, .accepted = client };
+	struct udp *u = udp_new(from_tunnel(base), &open, owner, arg);
+	int r = u ? udp_call(u) : -ENOMEM;
+
+	if (r < 0)
+		free(u);
+	else
+		*out = &u->base;
+	return r;
 }
 
 /* --- the tunnel --- */
@@ -472,59 +323,50 @@ static const struct tunnel_ops tunnel_ops = {
 	.dial = grpc_dial,
 	.open_udp = grpc_open_udp,
 	.listen = grpc_listen,
-	.unlisten = grpc_unlisten,
+	.listen_udp = grpc_listen_udp,
+	.take_udp = grpc_take_udp,
+	.unlisten = agent_listens_end,
 	.free = grpc_free,
 };
-
-static void set_state(struct tunnel_grpc *t, enum tunnel_state state)
-{
-	t->base.state = state;
-	if (t->base.changed)
-		t->base.changed(t->base.changed_arg);
-}
 
 void tunnel_grpc_up(struct tunnel_grpc *t, const struct tunnel_grpc_link *link)
 {
 	t->link = *link;
-	set_state(t, TUNNEL_UP);
-	dial_waiting(t);
-	list_for_each(node, &t->listeners)
-		start_listening(container_of(node, struct tunnel_listener, node));
+	t->base.lacks = agent_listens_lacks(link->features);
+	agent_listens_up(t->listens, link->http2, link->features);
+	tunnel_set_state(&t->base, TUNNEL_UP, "");
+	dial_queue_open(t->dials);
 }
 
 void tunnel_grpc_down(struct tunnel_grpc *t, enum tunnel_state state, const char *error)
 {
 	t->link = (struct tunnel_grpc_link){ 0 };
-	(void)snprintf(t->base.error, sizeof(t->base.error), "%s", error);
-	set_state(t, state);
-	list_for_each(node, &t->listeners) {
-		struct tunnel_listener *l = container_of(node, struct tunnel_listener, node);
-
-		if (l->call) { /* the port is wanted by the next connection */
-			stop_listening(l);
-			(void)tell_state(l, -ENOTCONN);
-		}
-	}
+	dial_queue_close(t->dials);
+	tunnel_set_state(&t->base, state, error);
+	agent_listens_down(t->listens);
 }
 
 int tunnel_grpc_new(struct loop *loop, const struct tunnel_grpc_config *config,
 		    struct tunnel_grpc **out)
 {
 	struct tunnel_grpc *t = calloc(1, sizeof(*t));
+	const struct dial_queue_owner owner = { on_dial, on_dial_failed, t };
+	int r;
 
 	if (!t)
 		return -ENOMEM;
-	if (timer_new(loop, on_timer, t, &t->timer) < 0) {
-		free(t);
-		return -ENOMEM;
+	r = dial_queue_new(loop, &owner, config->dial_wait_ms, &t->dials);
+	if (r == 0)
+		r = agent_listens_new(loop, dial_accepted, t, &t->listens);
+	if (r < 0) {
+		tunnel_grpc_free(t);
+		return r;
 	}
 	t->base.ops = &tunnel_ops;
 	t->base.name = "grpc";
 	t->base.state = TUNNEL_CONNECTING;
 	t->loop = loop;
 	t->config = *config;
-	list_init(&t->dials);
-	list_init(&t->listeners);
 	*out = t;
 	return 0;
 }
@@ -533,7 +375,8 @@ void tunnel_grpc_free(struct tunnel_grpc *t)
 {
 	if (!t)
 		return;
-	timer_free(t->timer);
+	agent_listens_free(t->listens);
+	dial_queue_free(t->dials);
 	free(t);
 }
 

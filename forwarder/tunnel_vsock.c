@@ -2,9 +2,10 @@
 #include "forwarder/tunnel_vsock.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "forwarder/agent_listens.h"
+#include "forwarder/dial_queue.h"
 #include "forwarder/raw_call.h"
 #include "forwarder/raw_datagrams.h"
 #include "forwarder/raw_stream.h"
@@ -21,18 +22,17 @@ struct tunnel_vsock {
 	struct loop *loop;
 	struct tunnel_vsock_config config;
 	uint32_t port;
-	struct list dials;   /* dial.node, those that wait for the agent, the oldest first */
-	struct timer *timer; /* of the oldest */
+	struct dial_queue *dials; /* dial.waiter, those that wait for the agent */
+	struct agent_listens *listens;
 };
 
 /* A stream that is not connected yet: it waits for the agent, or for its answer. */
 struct dial {
-	struct list node; /* tunnel_vsock.dials, while it waits for the agent */
+	struct dial_waiter waiter; /* tunnel_vsock.dials, while it waits for the agent */
 	struct tunnel_vsock *tunnel;
 	struct rpc_open open;
 	struct raw_call *call; /* NULL: it waits for the agent */
 	struct stream_late *late;
-	uint64_t until_ms;
 };
 
 struct udp {
@@ -54,7 +54,7 @@ static struct tunnel_vsock *from_tunnel(struct tunnel *t)
 
 static void dial_free(struct dial *d)
 {
-	list_unlink(&d->node);
+	dial_queue_remove(&d->waiter);
 	raw_call_free(d->call);
 	free(d);
 }
@@ -108,44 +108,29 @@ static int dial_now(struct dial *d)
 	return call_agent(d->tunnel, &d->open, &owner, &d->call);
 }
 
-static void dial_later(struct dial *d)
+static int start_dial(struct dial *d)
 {
 	struct tunnel_vsock *t = d->tunnel;
+	int r = stream_late_new(on_dropped, d, &d->late);
 
-	d->until_ms = loop_now_ms(t->loop) + t->config.dial_wait_ms;
-	if (list_empty(&t->dials))
-		timer_start(t->timer, t->config.dial_wait_ms);
-	list_append(&t->dials, &d->node);
-}
-
-static int start_dial(struct dial *d, const struct tunnel_place *guest)
-{
-	struct tunnel_vsock *t = d->tunnel;
-	int r = tunnel_place_to_rpc(guest, &d->open.place);
-
-	if (r == 0)
-		r = stream_late_new(on_dropped, d, &d->late);
 	if (r == 0 && t->base.state == TUNNEL_UP)
 		r = dial_now(d);
 	else if (r == 0)
-		dial_later(d);
+		dial_queue_add(t->dials, &d->waiter);
 	return r;
 }
 
-static int vsock_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest,
-			     struct stream **out)
+static int dial_open(struct tunnel_vsock *t, const struct rpc_open *open, struct stream **out)
 {
-	struct dial *d;
+	struct dial *d = calloc(1, sizeof(*d));
 	int r;
 
-	if (base->state != TUNNEL_UP && base->state != TUNNEL_CONNECTING)
-		return -ENOTCONN;
-	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	d->tunnel = from_tunnel(base);
-	list_init(&d->node);
-	r = start_dial(d, guest);
+	d->tunnel = t;
+	d->open = *open;
+	list_init(&d->waiter.node);
+	r = start_dial(d);
 	if (r == 0) {
 		*out = stream_late_stream(d->late);
 		return 0;
@@ -160,37 +145,29 @@ static int vsock_tunnel_dial(struct tunnel *base, const struct tunnel_place *gue
 	return r;
 }
 
-static void on_timer(void *arg)
+static int vsock_tunnel_dial(struct tunnel *base, const struct tunnel_place *guest,
+			     struct stream **out)
 {
-	struct tunnel_vsock *t = arg;
-	uint64_t now = loop_now_ms(t->loop);
+	struct rpc_open open = { .is_udp = false };
+	int r = tunnel_place_to_rpc(guest, &open.place);
 
-	while (!list_empty(&t->dials)) {
-		struct dial *d = container_of(t->dials.next, struct dial, node);
-
-		if (d->until_ms > now) {
-			timer_start(t->timer, d->until_ms - now);
-			return;
-		}
-		fail(d, -ETIMEDOUT);
-	}
+	if (r < 0)
+		return r;
+	if (base->state != TUNNEL_UP && base->state != TUNNEL_CONNECTING)
+		return -ENOTCONN;
+	return dial_open(from_tunnel(base), &open, out);
 }
 
-/* All that waited: they are dialled, or fail with the error. */
-static void end_waiting(struct tunnel_vsock *t, int error)
+static int on_dial(void *arg, struct dial_waiter *waiter)
 {
-	struct list waiting, *node;
+	(void)arg;
+	return dial_now(container_of(waiter, struct dial, waiter));
+}
 
-	list_init(&waiting);
-	list_move_all(&waiting, &t->dials);
-	timer_stop(t->timer);
-	while ((node = list_take(&waiting))) {
-		struct dial *d = container_of(node, struct dial, node);
-		int r = error ? error : dial_now(d);
-
-		if (r < 0)
-			fail(d, r);
-	}
+static void on_dial_failed(void *arg, struct dial_waiter *waiter, int error)
+{
+	(void)arg;
+	fail(container_of(waiter, struct dial, waiter), error);
 }
 
 /* --- UDP --- */
@@ -209,16 +186,20 @@ static void on_refused(void *arg)
 	u->owner.refused(u->arg);
 }
 
-/* The client knows nothing of it, and the next datagram makes another. */
 static void drop_flow(struct udp *u)
 {
 	raw_datagrams_free(u->flow);
 	u->flow = NULL;
 }
 
+/* A client of the host knows nothing of it, and its next datagram makes another. */
 static void on_gone(void *arg)
 {
-	drop_flow(arg);
+	struct udp *u = arg;
+
+	drop_flow(u);
+	if (u->open.accepted)
+		u->owner.gone(u->arg);
 }
 
 static void on_udp_answered(void *arg, int error, struct stream *agent)
@@ -229,7 +210,7 @@ static void on_udp_answered(void *arg, int error, struct stream *agent)
 	if (error == 0)
 		raw_datagrams_attach(u->flow, agent);
 	else
-		drop_flow(u);
+		on_gone(u);
 }
 
 static int make_flow(struct udp *u)
@@ -261,6 +242,14 @@ static int udp_send(struct udp_flow *base, const void *data, size_t len)
 	return -EAGAIN;
 }
 
+static void udp_refuse(struct udp_flow *base)
+{
+	struct udp *u = container_of(base, struct udp, base);
+
+	if (u->flow)
+		raw_datagrams_refuse(u->flow);
+}
+
 static void udp_free(struct udp_flow *base)
 {
 	struct udp *u = container_of(base, struct udp, base);
@@ -270,26 +259,75 @@ static void udp_free(struct udp_flow *base)
 	free(u);
 }
 
-static const struct udp_flow_ops udp_flow_ops = { udp_send, udp_free };
+static const struct udp_flow_ops udp_flow_ops = { udp_send, udp_refuse, udp_free };
+
+static struct udp *udp_new(struct tunnel_vsock *t, const struct rpc_open *open,
+			   const struct udp_flow_owner *owner, void *arg)
+{
+	struct udp *u = calloc(1, sizeof(*u));
+
+	if (!u)
+		return NULL;
+	u->base.ops = &udp_flow_ops;
+	u->tunnel = t;
+	u->open = *open;
+	u->owner = *owner;
+	u->arg = arg;
+	return u;
+}
 
 static int vsock_tunnel_open_udp(struct tunnel *base, const struct endpoint *guest,
 				 const struct udp_flow_owner *owner, void *arg,
 				 struct udp_flow **out)
 {
+	const struct rpc_open open = { .is_udp = true, .place.endpoint = *guest };
 	struct udp *u;
 
 	if (base->state != TUNNEL_UP && base->state != TUNNEL_CONNECTING)
 		return -ENOTCONN;
-	u = calloc(1, sizeof(*u));
+	u = udp_new(from_tunnel(base), &open, owner, arg);
 	if (!u)
 		return -ENOMEM;
-	u->base.ops = &udp_flow_ops;
-	u->tunnel = from_tunnel(base);
-	u->open = (struct rpc_open){ .is_udp = true, .place.endpoint = *guest };
-	u->owner = *owner;
-	u->arg = arg;
 	*out = &u->base;
 	return 0;
+}
+
+/* --- reverse forwards --- */
+
+static int dial_accepted(void *arg, uint64_t accepted, struct stream **out)
+{
+	const struct rpc_open open = { .accepted = accepted };
+
+	return dial_open(arg, &open, out);
+}
+
+static int vsock_tunnel_listen(struct tunnel *base, const struct tunnel_place *guest,
+			       const struct tunnel_accept *accept, void *arg,
+			       struct tunnel_listener **out)
+{
+	return agent_listens_tcp(from_tunnel(base)->listens, guest, accept, arg, out);
+}
+
+static int vsock_tunnel_listen_udp(struct tunnel *base, const struct endpoint *guest,
+				   const struct tunnel_accept *accept, void *arg,
+				   struct tunnel_listener **out)
+{
+	return agent_listens_udp(from_tunnel(base)->listens, guest, accept, arg, out);
+}
+
+static int vsock_tunnel_take_udp(struct tunnel *base, uint64_t client,
+				 const struct udp_flow_owner *owner, void *arg,
+				 struct udp_flow **out)
+{
+	const struct rpc_open open = { .is_udp = true, .accepted = client };
+	struct udp *u = udp_new(from_tunnel(base), &open, owner, arg);
+	int r = u ? make_flow(u) : -ENOMEM;
+
+	if (r < 0)
+		free(u);
+	else
+		*out = &u->base;
+	return r;
 }
 
 /* --- the tunnel --- */
@@ -302,48 +340,54 @@ static void vsock_tunnel_free(struct tunnel *base)
 static const struct tunnel_ops tunnel_ops = {
 	.dial = vsock_tunnel_dial,
 	.open_udp = vsock_tunnel_open_udp,
+	.listen = vsock_tunnel_listen,
+	.listen_udp = vsock_tunnel_listen_udp,
+	.take_udp = vsock_tunnel_take_udp,
+	.unlisten = agent_listens_end,
 	.free = vsock_tunnel_free,
 };
 
-static void set_state(struct tunnel_vsock *t, enum tunnel_state state, const char *error)
+void tunnel_vsock_up(struct tunnel_vsock *t, const struct tunnel_vsock_link *link)
 {
-	(void)snprintf(t->base.error, sizeof(t->base.error), "%s", error);
-	t->base.state = state;
-	if (t->base.changed)
-		t->base.changed(t->base.changed_arg);
-}
+	uint64_t features = link->features & RPC_FEATURE_RAW_ACCEPTED ? link->features : 0;
 
-void tunnel_vsock_up(struct tunnel_vsock *t, uint32_t port)
-{
-	t->port = port;
-	set_state(t, TUNNEL_UP, "");
-	end_waiting(t, 0);
+	t->port = link->port;
+	t->base.lacks = agent_listens_lacks(features);
+	agent_listens_up(t->listens, link->http2, features);
+	tunnel_set_state(&t->base, TUNNEL_UP, "");
+	dial_queue_open(t->dials);
 }
 
 void tunnel_vsock_down(struct tunnel_vsock *t, enum tunnel_state state, const char *error)
 {
-	set_state(t, state, error);
+	dial_queue_close(t->dials);
+	tunnel_set_state(&t->base, state, error);
+	agent_listens_down(t->listens);
 	if (state != TUNNEL_CONNECTING)
-		end_waiting(t, -ENOTCONN);
+		dial_queue_fail(t->dials, -ENOTCONN);
 }
 
 int tunnel_vsock_new(struct loop *loop, const struct tunnel_vsock_config *config,
 		     struct tunnel_vsock **out)
 {
 	struct tunnel_vsock *t = calloc(1, sizeof(*t));
+	const struct dial_queue_owner owner = { on_dial, on_dial_failed, t };
+	int r;
 
 	if (!t)
 		return -ENOMEM;
-	if (timer_new(loop, on_timer, t, &t->timer) < 0) {
-		free(t);
-		return -ENOMEM;
+	r = dial_queue_new(loop, &owner, config->dial_wait_ms, &t->dials);
+	if (r == 0)
+		r = agent_listens_new(loop, dial_accepted, t, &t->listens);
+	if (r < 0) {
+		tunnel_vsock_free(t);
+		return r;
 	}
 	t->base.ops = &tunnel_ops;
 	t->base.name = "vsock";
 	t->base.state = TUNNEL_CONNECTING;
 	t->loop = loop;
 	t->config = *config;
-	list_init(&t->dials);
 	*out = t;
 	return 0;
 }
@@ -352,7 +396,8 @@ void tunnel_vsock_free(struct tunnel_vsock *t)
 {
 	if (!t)
 		return;
-	timer_free(t->timer);
+	agent_listens_free(t->listens);
+	dial_queue_free(t->dials);
 	free(t);
 }
 

@@ -2,12 +2,13 @@
 #pragma once
 /* The tunnel of kind "vsock": each connection and each client's datagrams have a
  * connection of the guest's vsock to themselves, to the agent in there, which speaks
- * raw_header.h. Who has said hello to the agent tells where. It has no reverse
- * forwards: those are gRPC's. */
+ * raw_header.h. Who has said hello to the agent tells where. What listens in the guest
+ * for reverse forwards is asked for by that connection to the agent. */
 #include <stdint.h>
 
 #include "forwarder/tunnel.h"
 
+struct http2;
 struct loop;
 struct tunnel_vsock;
 struct vsock;
@@ -24,7 +25,11 @@ int tunnel_vsock_new(struct loop *loop, const struct tunnel_vsock_config *config
 void tunnel_vsock_free(struct tunnel_vsock *t);
 struct tunnel *tunnel_vsock_base(struct tunnel_vsock *t);
 
-/* The agent takes raw flows at that port. */
-void tunnel_vsock_up(struct tunnel_vsock *t, uint32_t port);
+struct tunnel_vsock_link {
+	uint32_t port;	     /* where the agent takes raw flows */
+	uint64_t features;   /* its RPC_FEATURE_* */
+	struct http2 *http2; /* to it, until down */
+};
+void tunnel_vsock_up(struct tunnel_vsock *t, const struct tunnel_vsock_link *link);
 /* It does not: CONNECTING, DOWN or FAILED. Flows that there are go on. */
 void tunnel_vsock_down(struct tunnel_vsock *t, enum tunnel_state state, const char *error);

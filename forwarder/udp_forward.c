@@ -13,7 +13,7 @@
 #include "forwarder/pktinfo.h"
 #include "netstack/base/log.h"
 #include "netstack/base/loop.h"
-#include "netstack/stack.h"
+#include "netstack/udp_flow.h"
 
 /* Datagrams taken by one system call, and in one round of the loop. */
 #define BATCH 32

@@ -14,9 +14,9 @@
 #include "forwarder/status_text.h"
 #include "netstack/base/log.h"
 
-#define SOCKET_HELP                                                                     \
-	"  --socket PATH  the control socket of that netfwd (default: the user's, in\n" \
-	"                 $XDG_RUNTIME_DIR/netfwd)\n"
+#define CONTROL_HELP                                                                     \
+	"  --control PATH  the control socket of that netfwd (default: the user's, in\n" \
+	"                  $XDG_RUNTIME_DIR/netfwd)\n"
 
 const char verb_status_help[] =
 	"Usage: netfwd status [OPTION]...\n"
@@ -24,10 +24,10 @@ const char verb_status_help[] =
 	"What a running netfwd does: its guests, and every port of the host with where\n"
 	"it leads, what goes through it and the last error.\n"
 	"\n"
-	"  --json         as one JSON object, counters included\n" SOCKET_HELP "\n"
+	"  --json          as one JSON object, counters included\n" CONTROL_HELP "\n"
 	"Examples:\n"
 	"  netfwd status\n"
-	"  netfwd status --json --socket /run/vm1/control.sock\n";
+	"  netfwd status --json --control /run/vm1/control.sock\n";
 
 const char verb_expose_help[] =
 	"Usage: netfwd expose [OPTION]... PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
@@ -35,7 +35,7 @@ const char verb_expose_help[] =
 	"Opens a port of the host, as --forward does, in a running netfwd. It stays open\n"
 	"until unexpose or that netfwd's end.\n"
 	"\n"
-	"  --via WAY      auto, direct, netns, vsock, grpc or ssh (default: auto)\n" SOCKET_HELP
+	"  --via WAY       auto, direct, netns, vsock, grpc or ssh (default: auto)\n" CONTROL_HELP
 	"\n"
 	"Examples:\n"
 	"  netfwd expose tcp:8080:80\n"
@@ -45,7 +45,7 @@ const char verb_unexpose_help[] =
 	"Usage: netfwd unexpose [OPTION]... PROTO:[HOSTADDR:]HOSTPORT:[GUESTADDR:]GUESTPORT\n"
 	"\n"
 	"Closes what expose opened; the argument is the same.\n"
-	"\n" SOCKET_HELP "\n"
+	"\n" CONTROL_HELP "\n"
 	"Example:\n"
 	"  netfwd unexpose tcp:8080:80\n";
 
@@ -54,7 +54,7 @@ const char verb_events_help[] =
 	"\n"
 	"The last events of a running netfwd, at most 256, a JSON object per line.\n"
 	"\n"
-	"  -f, --follow   and those to come, until interrupted\n" SOCKET_HELP "\n"
+	"  -f, --follow    and those to come, until interrupted\n" CONTROL_HELP "\n"
 	"Example:\n"
 	"  netfwd events --follow\n";
 
@@ -63,7 +63,7 @@ const char verb_reload_help[] =
 	"\n"
 	"Has a running netfwd read its configuration again and change what differs. Open\n"
 	"connections stay. If the file has an error, that is said and nothing changes.\n"
-	"\n" SOCKET_HELP "\n"
+	"\n" CONTROL_HELP "\n"
 	"Example:\n"
 	"  netfwd reload\n";
 
@@ -72,13 +72,13 @@ const char verb_ip_help[] =
 	"\n"
 	"The addresses of the guests of a netfwd --shared: a line for each guest, its name\n"
 	"first, or of one guest, named by its name or MAC address, an address a line.\n"
-	"\n" SOCKET_HELP "\n"
+	"\n" CONTROL_HELP "\n"
 	"Examples:\n"
 	"  netfwd ip\n"
 	"  ssh \"$(netfwd ip web | head -n 1)\"\n";
 
 enum verb_option {
-	VERB_SOCKET = 256, /* above every short option */
+	VERB_CONTROL = 256, /* above every short option */
 	VERB_JSON,
 	VERB_VIA,
 };
@@ -94,7 +94,7 @@ struct arguments {
 static int take_option(struct arguments *a, int option)
 {
 	switch (option) {
-	case VERB_SOCKET:
+	case VERB_CONTROL:
 		a->socket = optarg;
 		return 0;
 	case VERB_JSON:
@@ -166,9 +166,9 @@ static void ignore_body(void *arg, const char *data, size_t len)
 	(void)len;
 }
 
-#define SOCKET_OPTION                                          \
-	{                                                      \
-		"socket", required_argument, NULL, VERB_SOCKET \
+#define CONTROL_OPTION                                           \
+	{                                                        \
+		"control", required_argument, NULL, VERB_CONTROL \
 	}
 #define END_OF_OPTIONS           \
 	{                        \
@@ -207,7 +207,7 @@ int verb_status(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "json", no_argument, NULL, VERB_JSON },
-		SOCKET_OPTION,
+		CONTROL_OPTION,
 		END_OF_OPTIONS,
 	};
 	struct control_call call = {
@@ -276,7 +276,7 @@ static int print_ip(const struct json *guests, const char *wanted)
 
 int verb_ip(int argc, char *argv[])
 {
-	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
+	static const struct option options[] = { CONTROL_OPTION, END_OF_OPTIONS };
 	struct json *status;
 	struct arguments a;
 	int r;
@@ -361,7 +361,7 @@ int verb_expose(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "via", required_argument, NULL, VERB_VIA },
-		SOCKET_OPTION,
+		CONTROL_OPTION,
 		END_OF_OPTIONS,
 	};
 	struct arguments a;
@@ -372,7 +372,7 @@ int verb_expose(int argc, char *argv[])
 
 int verb_unexpose(int argc, char *argv[])
 {
-	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
+	static const struct option options[] = { CONTROL_OPTION, END_OF_OPTIONS };
 	struct arguments a;
 
 	return parse(argc, argv, options, MUST_HAVE_ARGUMENT, &a) < 0 ? EXIT_FAILURE :
@@ -385,7 +385,7 @@ int verb_events(int argc, char *argv[])
 {
 	static const struct option options[] = {
 		{ "follow", no_argument, NULL, 'f' },
-		SOCKET_OPTION,
+		CONTROL_OPTION,
 		END_OF_OPTIONS,
 	};
 	struct control_call call = { .method = "GET", .on_body = print_body, .arg = stdout };
@@ -401,7 +401,7 @@ int verb_events(int argc, char *argv[])
 
 int verb_reload(int argc, char *argv[])
 {
-	static const struct option options[] = { SOCKET_OPTION, END_OF_OPTIONS };
+	static const struct option options[] = { CONTROL_OPTION, END_OF_OPTIONS };
 	struct control_call call = {
 		.method = "POST",
 		.path = "/v1/reload",

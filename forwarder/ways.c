@@ -239,7 +239,35 @@ enum rule_via ways_now(const struct ways *ways, const struct way_request *reques
 
 static bool can_listen(const struct tunnel *t, enum forward_proto proto)
 {
-	return t && (proto == FORWARD_TCP ? !!t->ops->listen : !!t->ops->bind_udp);
+	if (!t)
+		return false;
+	if (proto == FORWARD_TCP)
+		return t->ops->listen;
+	return t->ops->bind_udp || t->ops->listen_udp;
+}
+
+/* The kind of way can, but not those at its other end. */
+static bool lacks_listen(const struct tunnel *t, enum forward_proto proto)
+{
+	return t->lacks & (proto == FORWARD_TCP ? TUNNEL_LACKS_LISTEN : TUNNEL_LACKS_LISTEN_UDP);
+}
+
+static const char *why_not_listen(const struct ways *ways, enum rule_via via,
+				  enum forward_proto proto, bool is_lacking)
+{
+	bool is_any = via == RULE_VIA_AUTO || via == RULE_VIA_DEFAULT;
+
+	if (is_lacking && proto == FORWARD_UDP)
+		return "the agent in the guest cannot listen for UDP: it takes a netfwd-agent of "
+		       "this version, see netfwd agent install";
+	if (is_lacking)
+		return "the agent in the guest cannot listen there: it takes netfwd-agent, see "
+		       "netfwd agent install";
+	if (!is_any && !ways->all[via].tunnel)
+		return missing(via);
+	if (proto == FORWARD_UDP)
+		return "no way into the guest can take UDP from there";
+	return "no way into the guest can listen there";
 }
 
 struct tunnel *ways_listener(const struct ways *ways, enum rule_via via, enum forward_proto proto,
@@ -247,20 +275,21 @@ struct tunnel *ways_listener(const struct ways *ways, enum rule_via via, enum fo
 {
 	struct choice c = { .n = 0 };
 	bool is_any = via == RULE_VIA_AUTO || via == RULE_VIA_DEFAULT;
+	bool is_lacking = false;
 
 	for (unsigned int i = 0; i < N_WAYS; i++) {
-		if ((is_any || via == by_speed[i]) &&
-		    can_listen(ways->all[by_speed[i]].tunnel, proto))
+		const struct tunnel *t = ways->all[by_speed[i]].tunnel;
+
+		if ((!is_any && via != by_speed[i]) || !can_listen(t, proto))
+			continue;
+		if (lacks_listen(t, proto))
+			is_lacking = true;
+		else
 			insert(ways, &c, by_speed[i]);
 	}
 	if (c.n > 0)
 		return ways->all[c.kinds[0]].tunnel;
-	if (!is_any && !ways->all[via].tunnel)
-		*why = missing(via);
-	else if (proto == FORWARD_UDP)
-		*why = "no way into the guest can take UDP from there";
-	else
-		*why = "no way into the guest can listen there";
+	*why = why_not_listen(ways, via, proto, is_lacking);
 	return NULL;
 }
 

@@ -55,8 +55,7 @@ int ways_dial(struct ways *ways, const struct way_request *request, struct strea
 int ways_open_udp(struct ways *ways, const struct way_request *request,
 		  const struct udp_flow_owner *owner, void *arg, struct udp_flow **out);
 
-/* For a reverse forward: the best way that can listen in the guest (bind_udp for UDP),
- * NULL and why if there is none. */
+/* For a reverse forward: the best way that can listen in the guest, NULL and why if there is none. */
 struct tunnel *ways_listener(const struct ways *ways, enum rule_via via, enum forward_proto proto,
 			     const char **why);
 

@@ -184,8 +184,14 @@ static bool is_spliced(struct direction *d)
 static enum pump move_spliced(struct direction *d)
 {
 	struct relay_pipe *p = &d->pipe;
+	enum pump status;
 	ssize_t r;
 
+	if (p->len == 0 && d->from->ops->peek) {
+		status = move_peeked(d);
+		if (status != PUMP_SOURCE_EMPTY)
+			return status;
+	}
 	if (p->len == 0) {
 		r = d->to->ops->splice_from(d->to, p->read_end, 0);
 		if (r < 0) /* a pipe is no place to keep bytes in */

@@ -46,7 +46,9 @@ struct stream_ops {
 
 	/* Moves up to max bytes from the stream into a pipe, with read()'s result, and
 	 * the other way, with write()'s; with max 0 the latter says how much it
-	 * would take: at most > 0 bytes, 0 for any number, or -EAGAIN. NULL if the stream has no such thing. */
+	 * would take: at most > 0 bytes, 0 for any number, or -EAGAIN. NULL if the stream has
+	 * no such thing. Of a source that has peek() as well, splice_to() gives what comes
+	 * after that: it is called when peek() said -EAGAIN. */
 	ssize_t (*splice_to)(struct stream *s, int pipe, size_t max);
 	ssize_t (*splice_from)(struct stream *s, int pipe, size_t max);
 

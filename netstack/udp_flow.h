@@ -16,12 +16,18 @@ struct udp_flow_owner {
 	void (*receive)(void *arg, const struct iovec *iov, int n);
 	/* It was told that nobody listens there; the flow stays usable. */
 	void (*refused)(void *arg);
+	/* The other end has ended the flow, which is of no use any more. Only where
+	 * the opening says so; else NULL. */
+	void (*gone)(void *arg);
 };
 
 struct udp_flow_ops {
 	/* 0; -EMSGSIZE; -EAGAIN when there is no room or no way yet: the datagram
 	 * was dropped and counted. Other -errno: the flow is of no use any more. */
 	int (*send)(struct udp_flow *flow, const void *data, size_t len);
+	/* The other end is to know that nobody listens at this one. NULL: no way to
+	 * tell it. */
+	void (*refuse)(struct udp_flow *flow);
 	void (*free)(struct udp_flow *flow);
 };
 

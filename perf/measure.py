@@ -110,9 +110,9 @@ def is_listening(pid, port):
 
 @contextlib.contextmanager
 def server(path):
-    """The iperf3 server of one test."""
+    """The iperf3 server of one test; yields its Program, None where it runs already."""
     if path.server is None:
-        yield
+        yield None
         return
     p = harness.Program("iperf3 server", [
         *path.server, "iperf3", "-4", "-s", "-1", "-B", path.server_address,
@@ -120,7 +120,7 @@ def server(path):
     try:
         harness.until(lambda: is_listening(p.pid, path.server_port), 10,
                       "the iperf3 server")
-        yield
+        yield p
     finally:
         p.kill()
 

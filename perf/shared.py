@@ -67,13 +67,13 @@ def join(socket_path, number):
 
 @contextlib.contextmanager
 def stopped_neighbor(socket_path):
-    """A guest's process that is stopped once it has its address."""
+    """A guest's process that is stopped once it has its address; yields its MAC and that."""
     ready, ready_child = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             neighbor = join(socket_path, 99)
-            os.write(ready_child, b"1")
+            os.write(ready_child, neighbor.mac + neighbor.address.encode())
             neighbor.sock.settimeout(None)
             while neighbor.sock.recv(65536):
                 pass
@@ -81,10 +81,11 @@ def stopped_neighbor(socket_path):
             os._exit(1)
     os.close(ready_child)
     try:
-        if os.read(ready, 1) != b"1":
+        told = os.read(ready, 100)
+        if not told:
             raise RuntimeError("the neighbor did not join")
         os.kill(pid, signal.SIGSTOP)
-        yield
+        yield told[:6], told[6:].decode()
     finally:
         os.close(ready)
         os.kill(pid, signal.SIGKILL)
@@ -92,18 +93,15 @@ def stopped_neighbor(socket_path):
 
 
 @contextlib.contextmanager
-def netfwd_shared(connection, mtu, idle=0, stopped=False):
-    socket_path = harness.new_path("sock")
+def netfwd_shared(connection, mtu, socket_path=None):
+    """Guests may join at the socket."""
+    socket_path = socket_path or harness.new_path("sock")
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context(namespaces())
         p = stack.enter_context(netfwd_program(
             "--shared", f"--mtu={mtu}", f"--netns={NS}", f"--netns={CLIENT}",
             "--host-interface=netfwd0", f"--stream={socket_path}",
             f"--leases={harness.new_path('leases')}"))
-        for number in range(idle):
-            stack.callback(join(socket_path, 1 + number).close)
-        if stopped:
-            stack.enter_context(stopped_neighbor(socket_path))
         address = subprocess.check_output([harness.Netfwd.binary(), "ip", NS], text=True,
                                           timeout=10).split()[0]
         yield [path(connection, address, enter, p.pid)]

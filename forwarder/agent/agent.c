@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h> /* the kernel's header below needs it */
 #include <unistd.h>
 
 #include <linux/vm_sockets.h>

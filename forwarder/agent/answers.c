@@ -36,7 +36,8 @@ static int answer_hello(const struct answers *a, const uint8_t *data, size_t len
 {
 	struct rpc_hello host, hello = {
 		.protocol = RPC_PROTOCOL,
-		.features = RPC_FEATURE_EVENTS | RPC_FEATURE_FLOW | RPC_FEATURE_LISTEN,
+		.features = RPC_FEATURE_EVENTS | RPC_FEATURE_FLOW | RPC_FEATURE_LISTEN |
+			    RPC_FEATURE_LISTEN_UDP,
 		.version = NETFWD_VERSION,
 	};
 	int r = message_parse_hello(data, len, &host);
@@ -44,7 +45,7 @@ static int answer_hello(const struct answers *a, const uint8_t *data, size_t len
 	if (r < 0)
 		return r;
 	if (a->raw_port) {
-		hello.features |= RPC_FEATURE_RAW;
+		hello.features |= RPC_FEATURE_RAW | RPC_FEATURE_RAW_ACCEPTED;
 		hello.raw_port = a->raw_port;
 	}
 	log_info("host: netfwd %s, protocol %u", host.version, host.protocol);

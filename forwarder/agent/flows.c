@@ -9,6 +9,7 @@
 
 #include "forwarder/agent/counters.h"
 #include "forwarder/agent/datagrams.h"
+#include "forwarder/agent/guest_clients.h"
 #include "forwarder/agent/guest_dial.h"
 #include "forwarder/rpc/grpc_message.h"
 #include "forwarder/rpc/http2.h"
@@ -196,6 +197,22 @@ static void begin_datagrams(struct flow *f, const struct rpc_open *open, const s
 	destroy(f);
 }
 
+/* For a client in the guest that waits for it. */
+static void begin_client(struct flow *f, const struct rpc_open *open, const struct rest *rest)
+{
+	struct flows_config *c = &f->flows->config;
+	struct guest_client *client = c->find_client(c->arg, open->accepted);
+
+	if (!client) {
+		http2_stream_consume(f->http2, rest->len);
+		refuse(f, GRPC_UNAVAILABLE, "no such client");
+		return;
+	}
+	if (guest_client_call(client, f->http2) == 0 && rest->len)
+		guest_client_feed(client, rest->data, rest->len);
+	destroy(f);
+}
+
 static int parse_open(struct flow *f, struct rpc_open *open)
 {
 	struct rpc_flow_message m;
@@ -234,7 +251,9 @@ static void on_first(void *arg, const uint8_t *data, size_t len)
 		refuse(f, GRPC_INVALID_ARGUMENT, "the first message opens no flow");
 		return;
 	}
-	if (open.is_udp)
+	if (open.is_udp && open.accepted)
+		begin_client(f, &open, &rest);
+	else if (open.is_udp)
 		begin_datagrams(f, &open, &rest);
 	else
 		begin_stream(f, &open, &rest);

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 struct agent_server_counters;
+struct guest_client;
 
 struct flows_config {
 	unsigned int max; /* at a time, of all kinds */
@@ -11,5 +12,7 @@ struct flows_config {
 	/* The descriptor of a connection that was accepted for the host, which is
 	 * the caller's then, or -errno. */
 	int (*take_accepted)(void *arg, uint64_t id);
+	/* The client of that number whose datagrams wait for the host, or NULL. */
+	struct guest_client *(*find_client)(void *arg, uint64_t id);
 	void *arg;
 };

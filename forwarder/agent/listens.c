@@ -7,18 +7,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "forwarder/agent/guest_clients.h"
 #include "forwarder/listen_socket.h"
 #include "forwarder/rpc/call.h"
 #include "forwarder/rpc/http2.h"
+#include "forwarder/udp_forward.h"
 #include "netstack/base/list.h"
 #include "netstack/base/loop.h"
 #include "netstack/unix_socket.h"
 
 #define BACKLOG 128
 #define RETRY_MS 100U /* out of descriptors */
+/* Announcements that the host has not read; UDP clients beyond are not announced. */
+#define QUEUED_MAX 4096U
 
 struct listens {
 	struct loop *loop;
+	struct udp_hub *hub;
 	struct list all; /* listening.node */
 	uint64_t last_id;
 };
@@ -27,7 +32,8 @@ struct listening {
 	struct list node; /* listens.all */
 	struct listens *owner;
 	struct call *call;
-	struct unix_socket path; /* or, with fd -1 in there: */
+	struct guest_clients *clients; /* UDP; or, when NULL: */
+	struct unix_socket path;       /* or, with fd -1 in there: */
 	int fd;
 	struct watch *watch;
 	struct timer *timer; /* of the one that waits longest, or RETRY_MS */
@@ -69,6 +75,7 @@ static void end(struct listening *l)
 {
 	drop_all(l);
 	list_unlink(&l->node);
+	guest_clients_free(l->clients);
 	watch_free(l->watch);
 	timer_free(l->timer);
 	unix_socket_close(&l->path);
@@ -139,6 +146,24 @@ static void on_readable(void *arg, unsigned int events)
 		timer_start(l->timer, LISTENS_PATIENCE_MS / 4);
 }
 
+/* Of a client that sends datagrams. */
+static int on_client(void *arg, uint64_t *id)
+{
+	struct listening *l = arg;
+	struct rpc_listen_message accepted = { .is_accepted = true, .id = l->owner->last_id + 1 };
+	struct message m;
+	int r;
+
+	if (call_queued(l->call) > QUEUED_MAX)
+		return -EAGAIN;
+	r = message_listen(&accepted, &m);
+	if (r == 0)
+		r = call_send(l->call, &m);
+	if (r == 0)
+		*id = ++l->owner->last_id;
+	return r;
+}
+
 static int open_socket(struct listening *l, const struct rpc_place *place)
 {
 	if (place->path[0])
@@ -149,11 +174,21 @@ static int open_socket(struct listening *l, const struct rpc_place *place)
 	return listen(l->fd, BACKLOG) < 0 ? -errno : 0;
 }
 
-static int start(struct listening *l, const struct rpc_place *place)
+static int start_udp(struct listening *l, const struct endpoint *at)
+{
+	const struct guest_clients_owner owner = { on_client, l };
+
+	return guest_clients_new(l->owner->loop, l->owner->hub, at, &owner, &l->clients);
+}
+
+static int start(struct listening *l, const struct rpc_open *at)
 {
 	struct loop *loop = l->owner->loop;
-	int r = open_socket(l, place);
+	int r;
 
+	if (at->is_udp)
+		return start_udp(l, &at->place.endpoint);
+	r = open_socket(l, &at->place);
 	if (r == 0)
 		r = watch_new(loop, listen_fd(l), on_readable, l, &l->watch);
 	if (r == 0)
@@ -161,24 +196,30 @@ static int start(struct listening *l, const struct rpc_place *place)
 	return r;
 }
 
+static bool has_started(const struct listening *l)
+{
+	return l->watch || l->clients;
+}
+
 static void on_message(void *arg, const uint8_t *data, size_t len)
 {
 	struct listening *l = arg;
 	struct rpc_listen_message listening = { 0 };
-	struct rpc_place place;
+	struct rpc_open at;
 	struct message m;
 
-	if (l->watch || message_parse_place(data, len, &place) < 0) {
+	if (has_started(l) || message_parse_listen_at(data, len, &at) < 0) {
 		call_finish(l->call, GRPC_INVALID_ARGUMENT, "not a place to listen on");
 		end(l);
 		return;
 	}
-	listening.error = start(l, &place);
+	listening.error = start(l, &at);
 	if (message_listen(&listening, &m) < 0 || call_send(l->call, &m) < 0 || listening.error) {
 		end(l);
 		return;
 	}
-	watch_want(l->watch, LOOP_READ);
+	if (l->watch)
+		watch_want(l->watch, LOOP_READ);
 }
 
 static void on_end(void *arg, int status, const char *text)
@@ -187,7 +228,7 @@ static void on_end(void *arg, int status, const char *text)
 
 	(void)status;
 	(void)text;
-	if (!l->watch) /* nothing was asked for */
+	if (!has_started(l)) /* nothing was asked for */
 		end(l);
 }
 
@@ -242,12 +283,28 @@ int listens_take(struct listens *listens, uint64_t id)
 	return forget(a);
 }
 
+struct guest_client *listens_client(struct listens *listens, uint64_t id)
+{
+	list_for_each(node, &listens->all) {
+		struct listening *l = container_of(node, struct listening, node);
+		struct guest_client *c = l->clients ? guest_clients_find(l->clients, id) : NULL;
+
+		if (c)
+			return c;
+	}
+	return NULL;
+}
+
 int listens_new(struct loop *loop, struct listens **out)
 {
 	struct listens *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
+	if (udp_hub_new(loop, &l->hub) < 0) {
+		free(l);
+		return -ENOMEM;
+	}
 	l->loop = loop;
 	list_init(&l->all);
 	*out = l;
@@ -260,5 +317,6 @@ void listens_free(struct listens *l)
 		return;
 	list_for_each(node, &l->all)
 		end(container_of(node, struct listening, node));
+	udp_hub_free(l->hub);
 	free(l);
 }

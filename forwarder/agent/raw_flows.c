@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "forwarder/agent/counters.h"
+#include "forwarder/agent/guest_clients.h"
 #include "forwarder/agent/guest_dial.h"
 #include "forwarder/agent/raw_udp.h"
 #include "forwarder/raw_header.h"
@@ -37,6 +38,7 @@ struct raw_flow {
 	int error;	 /* in the answer */
 	struct relay *relay;
 	struct raw_udp *udp;
+	uint64_t client; /* the number of one whose datagrams it is for; or 0 */
 };
 
 static void destroy(struct raw_flow *f)
@@ -70,6 +72,19 @@ static void on_udp_gone(void *arg)
 	destroy(arg);
 }
 
+/* It is not ours any more. */
+static void join_client(struct raw_flow *f, struct stream *host)
+{
+	const struct flows_config *c = &f->flows->config;
+	struct guest_client *client = c->find_client(c->arg, f->client);
+
+	if (client)
+		(void)guest_client_raw(client, host);
+	else
+		host->ops->reset(host); /* it was just dropped */
+	destroy(f);
+}
+
 static void join(struct raw_flow *f)
 {
 	struct stream *ends[2] = { NULL, f->guest };
@@ -81,6 +96,10 @@ static void join(struct raw_flow *f)
 	f->host = NULL;
 	if (f->udp) {
 		raw_udp_start(f->udp, host);
+		return;
+	}
+	if (f->client) {
+		join_client(f, host);
 		return;
 	}
 	r = raw_stream_new(host, &ends[0]);
@@ -148,10 +167,20 @@ static void on_dialling(void *arg)
 		answer(f, (int)r);
 }
 
+static int open_guest(const struct raw_flow *f, const struct rpc_open *open, bool *is_connecting)
+{
+	const struct flows_config *c = &f->flows->config;
+
+	*is_connecting = false;
+	if (open->accepted)
+		return c->take_accepted(c->arg, open->accepted);
+	return guest_dial_stream(&open->place, is_connecting);
+}
+
 static void dial_stream(struct raw_flow *f, const struct rpc_open *open)
 {
-	bool is_connecting = false;
-	int fd = guest_dial_stream(&open->place, &is_connecting);
+	bool is_connecting;
+	int fd = open_guest(f, open, &is_connecting);
 	int r = fd < 0 ? fd : stream_fd_new(f->flows->loop, fd, is_connecting, &f->guest);
 
 	if (r < 0 || !is_connecting) {
@@ -164,6 +193,14 @@ static void dial_stream(struct raw_flow *f, const struct rpc_open *open)
 	f->guest->ops->want(f->guest, STREAM_WRITE);
 }
 
+static void find_client(struct raw_flow *f, uint64_t id)
+{
+	const struct flows_config *c = &f->flows->config;
+
+	f->client = id;
+	answer(f, c->find_client(c->arg, id) ? 0 : -ENOENT);
+}
+
 static void dial(struct raw_flow *f, const struct rpc_open *open)
 {
 	const struct raw_udp_owner owner = { on_udp_gone, f };
@@ -171,6 +208,10 @@ static void dial(struct raw_flow *f, const struct rpc_open *open)
 	timer_stop(f->timer); /* connecting is bounded by guest_dial.c */
 	if (!open->is_udp) {
 		dial_stream(f, open);
+		return;
+	}
+	if (open->accepted) {
+		find_client(f, open->accepted);
 		return;
 	}
 	answer(f, raw_udp_new(f->flows->loop, &open->place.endpoint, f->flows->config.counters,

@@ -11,7 +11,6 @@ struct stream;
 /* The header has to be there by then. */
 #define RAW_FLOWS_PATIENCE_MS 5000
 
-/* Of the config, take_accepted() is not used. */
 int raw_flows_new(struct loop *loop, const struct flows_config *config, struct raw_flows **out);
 void raw_flows_free(struct raw_flows *flows); /* resets them; accepts NULL */
 /* Takes a connection of the host, at its first byte. */

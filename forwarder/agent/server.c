@@ -213,12 +213,20 @@ static int take_accepted(void *arg, uint64_t id)
 	return listens_take(server->listens, id);
 }
 
+static struct guest_client *find_client(void *arg, uint64_t id)
+{
+	struct agent_server *server = arg;
+
+	return listens_client(server->listens, id);
+}
+
 static int create_parts(struct agent_server *server)
 {
 	struct flows_config flows = {
 		.max = server->max_flows,
 		.counters = &server->counters,
 		.take_accepted = take_accepted,
+		.find_client = find_client,
 		.arg = server,
 	};
 	int r = flows_new(server->loop, &flows, &server->flows);

@@ -224,7 +224,7 @@ static int take_message(struct flow_datagram *f)
 		return 0;
 	if (message_parse_flow(f->reader.rest, f->reader.rest_len, &m) < 0)
 		return -EPROTO;
-	if (m.kind == RPC_FLOW_REFUSED && !f->is_agent)
+	if (m.kind == RPC_FLOW_REFUSED)
 		f->ops->refused(f->arg);
 	/* Opened comes with an error when the guest has no such address. */
 	return m.kind == RPC_FLOW_OPENED ? m.error : 0;

@@ -46,7 +46,7 @@ void flow_datagram_feed(struct flow_datagram *f, const uint8_t *data, size_t len
 
 /* 0; -EMSGSIZE; -EAGAIN: dropped for want of room. */
 int flow_datagram_send(struct flow_datagram *f, const void *data, size_t len);
-/* The agent's: nobody listens there. */
+/* Whose end the server is at: nobody listens there. */
 void flow_datagram_refuse(struct flow_datagram *f);
 /* Ends the call. A status of GRPC_OK and "" when nothing went wrong. */
 void flow_datagram_free(struct flow_datagram *f, int status, const char *text);

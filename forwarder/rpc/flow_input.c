@@ -79,6 +79,28 @@ size_t flow_input_peek(const struct flow_input *in, struct iovec *iov, int n, in
 	return sum;
 }
 
+size_t flow_input_copy(const struct flow_input *in, const struct iovec *iov, int n)
+{
+	struct iovec refs[FLOW_INPUT_PIECES + 1];
+	size_t done = 0, at = 0;
+	int n_refs, i = 0;
+
+	(void)flow_input_peek(in, refs, FLOW_INPUT_PIECES + 1, &n_refs);
+	for (int k = 0; k < n; k++) {
+		for (size_t room = iov[k].iov_len; room && i < n_refs;) {
+			size_t left = refs[i].iov_len - at, part = room < left ? room : left;
+
+			memcpy((uint8_t *)iov[k].iov_base + iov[k].iov_len - room,
+			       (uint8_t *)refs[i].iov_base + at, part);
+			room -= part;
+			done += part;
+			at = part == left ? 0 : at + part;
+			i += part == left;
+		}
+	}
+	return done;
+}
+
 static void consume_pieces(struct flow_input *in, size_t len)
 {
 	while (len) {

@@ -26,4 +26,6 @@ bool flow_input_has_pieces(const struct flow_input *in);
 bool flow_input_is_empty(const struct flow_input *in);
 /* In place, as many entries as there are, at most n. Returns how many bytes. */
 size_t flow_input_peek(const struct flow_input *in, struct iovec *iov, int n, int *n_filled);
+/* Copies the first of them to iov, as many as it takes. Returns how many. */
+size_t flow_input_copy(const struct flow_input *in, const struct iovec *iov, int n);
 void flow_input_consume(struct flow_input *in, size_t len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/rpc/flow_stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@
 
 struct flow_stream {
 	struct stream base;
-	struct stream_ops ops; /* splice_from only where the transport has it */
+	struct stream_ops ops; /* splice_* only where the transport has them */
 	struct loop *loop;
 	struct http2_stream *http2; /* NULL: not yet, or over */
 	struct flow_observer observer;
@@ -84,6 +85,7 @@ static struct flow_stream *create(struct loop *loop, bool is_agent)
 }
 
 static ssize_t flow_splice_from(struct stream *base, int pipe, size_t max);
+static ssize_t flow_splice_to(struct stream *base, int pipe, size_t max);
 
 static void set_dialect(struct flow_stream *f, enum flow_dialect dialect)
 {
@@ -92,8 +94,10 @@ static void set_dialect(struct flow_stream *f, enum flow_dialect dialect)
 	f->dialect = dialect;
 	limits.payload_field = data_field(f);
 	grpc_reader_init(&f->reader, &limits);
-	if (http2_stream_can_splice(f->http2))
-		f->ops.splice_from = flow_splice_from;
+	if (!http2_stream_can_splice(f->http2))
+		return;
+	f->ops.splice_from = flow_splice_from;
+	f->ops.splice_to = flow_splice_to;
 }
 
 int flow_stream_new(struct loop *loop, const struct flow_observer *observer,
@@ -212,27 +216,36 @@ static void flow_consume(struct stream *base, size_t len)
 
 static ssize_t flow_read(struct stream *base, const struct iovec *iov, int n)
 {
-	struct iovec refs[FLOW_INPUT_PIECES + 1];
-	int n_refs, i = 0;
-	size_t done = 0, at = 0;
-	ssize_t r = flow_peek(base, refs, FLOW_INPUT_PIECES + 1, &n_refs);
+	struct iovec first;
+	int n_refs;
+	ssize_t r = flow_peek(base, &first, 1, &n_refs);
 
 	if (r <= 0)
 		return r;
-	for (int k = 0; k < n; k++) {
-		for (size_t room = iov[k].iov_len; room && i < n_refs;) {
-			size_t left = refs[i].iov_len - at, part = room < left ? room : left;
+	r = (ssize_t)flow_input_copy(&from_stream(base)->input, iov, n);
+	flow_consume(base, (size_t)r);
+	return r;
+}
 
-			memcpy((uint8_t *)iov[k].iov_base + iov[k].iov_len - room,
-			       (uint8_t *)refs[i].iov_base + at, part);
-			room -= part;
-			done += part;
-			at = part == left ? 0 : at + part;
-			i += part == left;
-		}
-	}
-	flow_consume(base, done);
-	return (ssize_t)done;
+static bool takes_payload(const struct flow_stream *f)
+{
+	return !f->has_ended && (f->is_agent || f->is_open);
+}
+
+/* What is not in our memory yet. */
+static ssize_t flow_splice_to(struct stream *base, int pipe, size_t max)
+{
+	struct flow_stream *f = from_stream(base);
+	size_t left = grpc_reader_payload_left(&f->reader);
+	ssize_t r;
+
+	assert(flow_input_is_empty(&f->input));
+	if (!f->http2 || !takes_payload(f))
+		return -EAGAIN;
+	r = http2_stream_splice_to(f->http2, pipe, max < left ? max : left);
+	if (r > 0)
+		grpc_reader_skip_payload(&f->reader, (size_t)r);
+	return r;
 }
 
 /* --- what comes --- */
@@ -285,7 +298,7 @@ static void take(struct flow_stream *f, const uint8_t *data, size_t len)
 	int found;
 
 	while ((found = grpc_reader_next(&f->reader, &data, &len)) > 0) {
-		if (found == GRPC_PAYLOAD && (f->has_ended || (!f->is_agent && !f->is_open))) {
+		if (found == GRPC_PAYLOAD && !takes_payload(f)) {
 			found = -EPROTO;
 			break;
 		}
@@ -318,6 +331,14 @@ static void on_settle(void *arg)
 	    !tell_ready(f))
 		return;
 	keep_pieces(f);
+}
+
+static void on_arriving(void *arg)
+{
+	struct flow_stream *f = arg;
+
+	if ((f->wanted & STREAM_READ) && grpc_reader_payload_left(&f->reader))
+		(void)tell_ready(f);
 }
 
 void flow_stream_feed(struct flow_stream *f, const uint8_t *data, size_t len)
@@ -383,6 +404,7 @@ static void on_closed(void *arg, int error)
 static const struct http2_stream_ops flow_http2_ops = {
 	.body = on_body,
 	.settle = on_settle,
+	.arriving = on_arriving,
 	.writable = on_writable,
 	.end = on_end,
 	.closed = on_closed,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "forwarder/rpc/grpc_message.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,20 @@ static int on_copy(struct grpc_reader *r, const uint8_t **data, size_t *len)
 	return 0;
 }
 
+size_t grpc_reader_payload_left(const struct grpc_reader *r)
+{
+	return r->state == STATE_PAYLOAD ? r->field_left : 0;
+}
+
+void grpc_reader_skip_payload(struct grpc_reader *r, size_t len)
+{
+	assert(r->state == STATE_PAYLOAD && len <= r->field_left);
+	r->left -= (uint32_t)len;
+	r->field_left -= (uint32_t)len;
+	if (r->field_left == 0)
+		start_tag(r);
+}
+
 static int on_payload(struct grpc_reader *r, const uint8_t **data, size_t *len)
 {
 	size_t n = r->field_left < *len ? r->field_left : *len;
@@ -205,10 +220,7 @@ static int on_payload(struct grpc_reader *r, const uint8_t **data, size_t *len)
 	r->piece_len = n;
 	*data += n;
 	*len -= n;
-	r->left -= (uint32_t)n;
-	r->field_left -= (uint32_t)n;
-	if (r->field_left == 0)
-		start_tag(r);
+	grpc_reader_skip_payload(r, n);
 	return n ? GRPC_PAYLOAD : 0;
 }
 

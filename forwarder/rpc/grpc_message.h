@@ -55,3 +55,7 @@ void grpc_reader_deinit(struct grpc_reader *r);
 /* Takes bytes off the front of *data: an enum grpc_found; -EPROTO; -EMSGSIZE for
  * a message over its limits; -ENOMEM. After an error it is of no use any more. */
 int grpc_reader_next(struct grpc_reader *r, const uint8_t **data, size_t *len);
+/* How many bytes of the payload field come next, and those that somebody else has taken:
+ * at most as many. */
+size_t grpc_reader_payload_left(const struct grpc_reader *r);
+void grpc_reader_skip_payload(struct grpc_reader *r, size_t len);

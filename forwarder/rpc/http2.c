@@ -8,8 +8,7 @@
 #include "forwarder/rpc/http2_internal.h"
 #include "netstack/stream.h"
 
-#define INPUT_SIZE (512UL * 1024)
-#define MAX_READS 4	   /* before the others on the loop get their turn */
+#define MAX_READS 8	   /* before the others on the loop get their turn */
 #define LEFT_MAX_MS 60000U /* a call that was left, and the peer does not end */
 #define CHECK_MS 60000U	   /* for those, when there is no keepalive */
 
@@ -162,22 +161,40 @@ static void parse(struct http2 *h, size_t len)
 	dispatch(h);
 }
 
+void http2_heard(struct http2 *h)
+{
+	h->heard_ms = loop_now_ms(h->loop);
+	h->deadline_ms = 0;
+}
+
+/* False when there is no more. */
+static bool read_some(struct http2 *h)
+{
+	struct iovec iov = { h->input, 0 };
+	ssize_t r;
+
+	http2_pull_offer(h);
+	dispatch(h);
+	if (h->error || h->pull.is_drained)
+		return false;
+	iov.iov_len = http2_pull_read_size(h, INPUT_SIZE);
+	r = h->transport->ops->read(h->transport, &iov, 1);
+	if (r == -EAGAIN)
+		return false;
+	if (r <= 0) {
+		http2_fail(h, r == 0 ? -EPIPE : (int)r);
+		return false;
+	}
+	http2_heard(h);
+	parse(h, (size_t)r);
+	return !h->error;
+}
+
 static void read_input(struct http2 *h)
 {
-	struct iovec iov = { h->input, INPUT_SIZE };
-
-	for (int i = 0; i < MAX_READS && !h->error; i++) {
-		ssize_t r = h->transport->ops->read(h->transport, &iov, 1);
-
-		if (r == -EAGAIN)
+	for (int i = 0; i < MAX_READS; i++) {
+		if (!read_some(h))
 			return;
-		if (r <= 0) {
-			http2_fail(h, r == 0 ? -EPIPE : (int)r);
-			return;
-		}
-		h->heard_ms = loop_now_ms(h->loop);
-		h->deadline_ms = 0;
-		parse(h, (size_t)r);
 	}
 	loop_defer(h->loop, &h->work); /* nobody said -EAGAIN, so nobody will call */
 	h->reads_on = true;
@@ -322,6 +339,7 @@ int http2_new(struct loop *loop, const struct http2_config *config, struct strea
 	}
 	stream_set_ready(transport, on_ready, h);
 	schedule(h);
+	h->reads_on = true; /* a transport calls when it was asked in vain */
 	loop_defer(loop, &h->work);
 	*out = h;
 	return 0;

@@ -46,6 +46,10 @@ struct http2_stream_ops {
 	void (*body)(void *arg, const uint8_t *data, size_t len);
 	/* No more bytes have come for now. */
 	void (*settle)(void *arg);
+	/* More of the call is next on the transport: http2_stream_splice_to() gives it.
+	 * What the owner does not take is read, and told by body(). Called only after the
+	 * owner has asked for that once. */
+	void (*arriving)(void *arg);
 	/* Room again, after http2_stream_room() was 0. */
 	void (*writable)(void *arg);
 	/* The peer sends no more. A server ends a call with that, and says how it
@@ -110,7 +114,7 @@ size_t http2_stream_room(struct http2_stream *s);
 /* One frame of that many bytes, at most room. The memory is free again when it
  * returns. A connection that breaks over it tells by closed(). */
 void http2_stream_send(struct http2_stream *s, const struct iovec *iov, int n);
-/* Whether the transport can be spliced to. */
+/* Whether the transport can be spliced to and from. */
 bool http2_stream_can_splice(const struct http2_stream *s);
 /* One frame of what head holds and `len` bytes that are in a pipe; all of them are
  * taken. */
@@ -123,6 +127,9 @@ size_t http2_stream_queued(const struct http2_stream *s);
  * to any stream of the connection. */
 uint8_t *http2_stream_scratch(struct http2_stream *s);
 
+/* Bytes that would be told by body() otherwise, into a pipe that is empty: > 0; -EAGAIN:
+ * none, or not now, or the connection broke, which closed() tells. They count as consumed. */
+ssize_t http2_stream_splice_to(struct http2_stream *s, int pipe, size_t max);
 /* Bytes of body() that are dealt with. */
 void http2_stream_consume(struct http2_stream *s, size_t len);
 /* We send no more: after what is queued the direction ends. A server ends the

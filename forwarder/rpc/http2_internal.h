@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* Inside of http2: the connection (http2.c), what goes out (http2_out.c), its
- * calls (http2_stream.c) and nghttp2's callbacks (http2_session.c). */
+/* Inside of http2: the connection (http2.c), what goes out (http2_out.c), what comes and is
+ * spliced (http2_pull.c), its calls (http2_stream.c) and nghttp2's callbacks
+ * (http2_session.c). */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -17,12 +18,26 @@ struct http2_stream_ops;
 struct stream;
 
 #define TEXT_SIZE 128 /* GRPC_TEXT_SIZE, checked */
+#define INPUT_SIZE (512UL * 1024)
+#define INPUT_FRAME_MAX (HTTP2_FRAME_MAX + 1024U)
 
 /* Bytes for the transport that it has not taken yet. */
 struct http2_out {
 	uint8_t *mem;
 	size_t at, len, capacity;
 	bool is_blocked; /* the transport said -EAGAIN */
+};
+
+/* The DATA frame that is being read, where its payload may be left on the transport. */
+struct http2_pull {
+	struct http2_stream *stream; /* NULL: none, or nothing of it was read yet */
+	size_t left;		     /* bytes of the frame that were not read */
+	bool is_large;		     /* worth it */
+	bool has_begun;		     /* some of it was spliced */
+	bool ends_frame;	     /* the end of one was the last that came: the next is alike */
+	bool is_drained;	     /* the transport said -EAGAIN */
+	bool is_offered;	     /* inside the owner's arriving() */
+	bool is_counting;	     /* nghttp2 is told how much was spliced */
 };
 
 enum http2_event_kind {
@@ -64,6 +79,7 @@ struct http2 {
 	struct http2_event *events;
 	unsigned int n_events, events_capacity, next_event;
 
+	struct http2_pull pull;
 	struct http2_out out;
 	struct loop_deferred work; /* dispatch, send, flush, or the end */
 	uint8_t *input, *scratch;
@@ -87,6 +103,7 @@ struct http2_stream {
 	bool has_ended;	       /* the peer's direction did */
 	bool waits_for_window; /* of its own */
 	bool is_closed;
+	bool is_pulled;	  /* its reader calls http2_stream_splice_to() */
 	uint64_t left_ms; /* when its owner has left */
 
 	/* our direction */
@@ -134,5 +151,14 @@ void http2_out_session(struct http2 *h);
 /* The same, and flushes. */
 void http2_out_pump(struct http2 *h);
 
+/* http2_pull.c: payload that goes from the transport to its reader by splice(2). */
+void http2_pull_begin(struct http2 *h, const nghttp2_frame_hd *frame);
+void http2_pull_count(struct http2 *h, struct http2_stream *s, size_t len);
+/* Lets the reader of what the transport has next take it. */
+void http2_pull_offer(struct http2 *h);
+/* How many bytes are to be read at once, of at most max. */
+size_t http2_pull_read_size(const struct http2 *h, size_t max);
+
 /* http2.c */
+void http2_heard(struct http2 *h);
 void http2_push(struct http2 *h, const struct http2_event *event);

@@ -11,12 +11,18 @@
 static_assert(TEXT_SIZE == GRPC_TEXT_SIZE, "one size of texts");
 
 /* What the peer may send in one frame: as much as we do, and its head. */
-#define INPUT_FRAME_MAX (HTTP2_FRAME_MAX + 1024U)
 #define CONNECTION_WINDOW (1 << 30)
 /* Resets are how connections end; a flood of them costs little here, where no
  * work is done for a call before it is read (CVE-2023-44487). */
 #define RESET_BURST 100000U
 #define RESET_RATE 20000U
+
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *arg)
+{
+	(void)session;
+	http2_pull_begin(arg, head);
+	return 0;
+}
 
 static struct http2_stream *find(nghttp2_session *session, int32_t id)
 {
@@ -201,7 +207,9 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	if (!s)
 		return 0;
 	s->unconsumed += len;
-	http2_push(h, &event);
+	http2_pull_count(h, s, len);
+	if (!h->pull.is_counting)
+		http2_push(h, &event);
 	return 0;
 }
 
@@ -330,6 +338,7 @@ static void set_callbacks(nghttp2_session_callbacks *c)
 {
 	nghttp2_session_callbacks_set_send_callback(c, http2_out_control);
 	nghttp2_session_callbacks_set_send_data_callback(c, http2_out_data);
+	nghttp2_session_callbacks_set_on_begin_frame_callback(c, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback2(c, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);

@@ -26,6 +26,8 @@ struct http2_stream *http2_stream_new(struct http2 *h)
 
 void http2_stream_free(struct http2_stream *s)
 {
+	if (s->h->pull.stream == s)
+		s->h->pull.stream = NULL;
 	s->h->windows_grown -= s->window - HTTP2_WINDOW_FIRST;
 	s->h->n_streams--;
 	list_unlink(&s->node);
@@ -142,7 +144,7 @@ void http2_stream_send(struct http2_stream *s, const struct iovec *iov, int n)
 
 bool http2_stream_can_splice(const struct http2_stream *s)
 {
-	return s->h->transport->ops->splice_from;
+	return s->h->transport->ops->splice_from && s->h->transport->ops->splice_to;
 }
 
 void http2_stream_splice(struct http2_stream *s, const struct iovec *head, int pipe, size_t len)

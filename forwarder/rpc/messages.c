@@ -87,15 +87,16 @@ static int read_place(const Netfwd__V1__Place *m, struct rpc_place *out)
 	return 0;
 }
 
-int message_place(const struct rpc_place *place, struct message *out)
+int message_listen_at(const struct rpc_open *at, struct message *out)
 {
 	Netfwd__V1__Place m = NETFWD__V1__PLACE__INIT;
 
-	fill_place(place, &m);
+	fill_place(&at->place, &m);
+	m.is_udp = at->is_udp;
 	return message_pack(&m.base, out);
 }
 
-int message_parse_place(const uint8_t *data, size_t len, struct rpc_place *out)
+int message_parse_listen_at(const uint8_t *data, size_t len, struct rpc_open *out)
 {
 	struct message_budget b;
 	Netfwd__V1__Place *m = message_unpack(&b, &netfwd__v1__place__descriptor, data, len);
@@ -103,7 +104,8 @@ int message_parse_place(const uint8_t *data, size_t len, struct rpc_place *out)
 
 	if (!m)
 		return -EPROTO;
-	r = read_place(m, out);
+	*out = (struct rpc_open){ .is_udp = m->is_udp };
+	r = m->is_udp && m->path[0] ? -EPROTO : read_place(m, &out->place);
 	message_unpack_free(&b, m);
 	return r;
 }

@@ -18,6 +18,8 @@
 #define RPC_FEATURE_FLOW 2U
 #define RPC_FEATURE_LISTEN 4U
 #define RPC_FEATURE_RAW 8U
+#define RPC_FEATURE_LISTEN_UDP 16U
+#define RPC_FEATURE_RAW_ACCEPTED 32U
 
 #define RPC_DATA_FIELD 1U   /* FlowMessage.data */
 #define GUEST_DATA_FIELD 3U /* TunnelMessage.data */
@@ -38,6 +40,7 @@ struct rpc_place {
 	char path[RPC_PATH_SIZE];
 };
 
+/* Of a flow; or, without accepted, of what the agent is to listen on. */
 struct rpc_open {
 	bool is_udp;
 	uint64_t accepted; /* 0: place */
@@ -85,7 +88,7 @@ struct guest_open {
 /* 0 or -ENOMEM. */
 int message_empty(struct message *out);
 int message_hello(const struct rpc_hello *hello, struct message *out);
-int message_place(const struct rpc_place *place, struct message *out);
+int message_listen_at(const struct rpc_open *at, struct message *out);
 int message_flow(const struct rpc_flow_message *flow, struct message *out);
 int message_listen(const struct rpc_listen_message *listen, struct message *out);
 int message_guest_open(const struct guest_open *open, struct message *out);
@@ -102,7 +105,7 @@ int message_guest_info(const struct message_ports *ports, struct message *out);
 int message_guest_event(const struct message_ports *ports, struct message *out);
 
 int message_parse_hello(const uint8_t *data, size_t len, struct rpc_hello *out);
-int message_parse_place(const uint8_t *data, size_t len, struct rpc_place *out);
+int message_parse_listen_at(const uint8_t *data, size_t len, struct rpc_open *out);
 int message_parse_flow(const uint8_t *data, size_t len, struct rpc_flow_message *out);
 int message_parse_listen(const uint8_t *data, size_t len, struct rpc_listen_message *out);
 int message_parse_guest_open(const uint8_t *data, size_t len, struct guest_open *out);

@@ -282,7 +282,7 @@ static void on_state(void *arg, int error)
 	r->state = error;
 }
 
-static const struct tunnel_accept accept_ops = { on_accepted, on_state };
+static const struct tunnel_accept accept_ops = { .accepted = on_accepted, .state = on_state };
 
 static void listen_there(struct fixture *t, const char *path, struct reverse *r)
 {
@@ -336,9 +336,11 @@ static void reverse_forward_brings_connections_and_survives_the_agent(void **sta
 	agent_pair_kill_agent(&t->pair);
 	fake_loop_settle(t->loop);
 	assert_int_equal(r.state, -ENOTCONN);
+	assert_string_not_equal(t->pair.tunnel->error, "");
 	agent_pair_start_agent(&t->pair);
 	fake_loop_advance(t->loop, 2000);
 	assert_int_equal(r.state, 0);
+	assert_string_equal(t->pair.tunnel->error, "");
 	talk(t, &r, path);
 
 	t->pair.tunnel->ops->unlisten(r.listener);

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "forwarder/rpc/grpc_message.h"
+#include "forwarder/rpc/messages.h"
 #include "netstack/base/loop.h"
 #include "tests/support/fake_loop.h"
 #include "tests/support/host_socket.h"
@@ -148,6 +150,203 @@ static void window_holds_what_a_host_may_send_to_a_reader_that_stopped(void **st
 	close(listener);
 }
 
+/* --- payload that is spliced --- */
+
+#define MESSAGE 20000U
+#define BODY_MAX (2 * (MESSAGE + GRPC_HEAD_MAX) + 16)
+
+/* How two messages are put into frames, and those into what the agent reads. */
+struct framing {
+	size_t frame, piece;
+	bool is_padded;
+};
+
+struct payload {
+	int server;
+	size_t sent, got;
+};
+
+static uint8_t pattern(size_t at)
+{
+	return (uint8_t)(at * 7 + at / 251);
+}
+
+static size_t put_messages(struct payload *p, uint8_t *body)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < 2; i++) {
+		len += grpc_head(body + len, RPC_DATA_FIELD, MESSAGE);
+		for (size_t k = 0; k < MESSAGE; k++)
+			body[len++] = pattern(p->sent++);
+	}
+	return len;
+}
+
+static void put_frame(struct hostile *t, const uint8_t *data, size_t len, bool is_padded)
+{
+	static uint8_t padded[BODY_MAX + 256];
+	const uint8_t padding = 100;
+
+	if (!is_padded) {
+		h2_frame(&t->out, &(struct h2_frame){ H2_DATA, 0, 1, data, len });
+		return;
+	}
+	memset(padded, 0, sizeof(padded));
+	padded[0] = padding;
+	memcpy(padded + 1, data, len);
+	h2_frame(&t->out, &(struct h2_frame){ H2_DATA, H2_PADDED, 1, padded, 1 + len + padding });
+}
+
+/* What was put together, in pieces that the agent reads one by one. */
+static void send_pieces(struct hostile *t, size_t piece)
+{
+	for (size_t at = 0; at < t->out.len; at += piece) {
+		size_t left = t->out.len - at, len = left < piece ? left : piece;
+
+		assert_int_equal(send(t->peer, t->out.data + at, len, MSG_NOSIGNAL), len);
+		fake_loop_settle(t->loop);
+	}
+	t->out.len = 0;
+}
+
+/* All that was sent has come, as it was sent. */
+static bool has_come(struct payload *p)
+{
+	static uint8_t block[65536];
+	ssize_t n = recv(p->server, block, sizeof(block), 0);
+
+	for (ssize_t i = 0; i < n; i++)
+		assert_int_equal(block[i], pattern(p->got++));
+	return p->got == p->sent;
+}
+
+static void send_framed(struct hostile *t, struct payload *p, const struct framing *how)
+{
+	uint8_t body[BODY_MAX];
+	size_t len = put_messages(p, body);
+
+	for (size_t at = 0; at < len; at += how->frame)
+		put_frame(t, body + at, len - at < how->frame ? len - at : how->frame,
+			  how->is_padded);
+	send_pieces(t, how->piece);
+	UNTIL(t->loop, has_come(p));
+	hostile_hear(t);
+}
+
+static void end_in_a_frame_of_payload(struct hostile *t, struct payload *p)
+{
+	struct rpc_flow_message fin = { .kind = RPC_FLOW_FIN };
+	uint8_t body[BODY_MAX];
+	size_t len = put_messages(p, body);
+	struct message m;
+	char c;
+
+	assert_int_equal(message_flow(&fin, &m), 0);
+	assert_true(len + m.len <= sizeof(body));
+	memcpy(body + len, m.data, m.len);
+	h2_frame(&t->out, &(struct h2_frame){ H2_DATA, H2_END_STREAM, 1, body, len + m.len });
+	free(m.data);
+	send_pieces(t, 18);
+	UNTIL(t->loop, has_come(p));
+	UNTIL(t->loop, recv(p->server, &c, 1, 0) == 0);
+}
+
+static void payload_is_whole_however_it_is_framed(void **state)
+{
+	static const size_t message = 5 + 4 + MESSAGE, all = 1000000;
+	static const struct framing plain = { 20009, 1000000, false }, framings[] = {
+		{ message, all, false },      { 2 * message, all, false },
+		{ 17000, all, false },	      { 30000, all, false },
+		{ message, all, true },	      { 30000, 9000, true },
+		{ message, 18, false },	      { message, 4099, false },
+		{ 2 * message, 7001, false }, { message, 20027, false },
+		{ 17000, 18018, false },      { 1000, all, false },
+	};
+	struct hostile *t = *state;
+	struct payload p = { 0 };
+	uint16_t port;
+	int listener = host_listen("127.0.0.1", &port);
+	unsigned int before;
+
+	hostile_connect(t);
+	open_flow(t, 1, port);
+	hostile_flush(t);
+	p.server = host_accept(listener);
+	assert_true(p.server >= 0);
+	before = host_descriptors();
+	for (int i = 0; i < 20; i++)
+		send_framed(t, &p, &plain);
+	assert_int_equal(host_descriptors(), before + 2); /* a pipe: it is spliced */
+	for (size_t i = 0; i < sizeof(framings) / sizeof(*framings); i++) {
+		send_framed(t, &p, &framings[i]);
+		send_framed(t, &p, &plain); /* and none leaves the next one in disorder */
+	}
+	end_in_a_frame_of_payload(t, &p);
+	close(p.server);
+	close(listener);
+}
+
+/* The rest of a frame of which some was spliced never comes, and the call is reset. */
+static void call_that_is_reset_between_its_frames_ends_alone(void **state)
+{
+	static const struct framing plain = { 20009, 1000000, false };
+	struct hostile *t = *state;
+	struct payload p = { 0 };
+	uint16_t port;
+	int listener = host_listen("127.0.0.1", &port);
+	char c;
+
+	hostile_connect(t);
+	open_flow(t, 1, port);
+	hostile_flush(t);
+	p.server = host_accept(listener);
+	for (int i = 0; i < 20; i++)
+		send_framed(t, &p, &plain);
+	h2_frame(&t->out, &(struct h2_frame){ H2_RST_STREAM, 0, 1, "\0\0\0\x08", 4 });
+	h2_frame(&t->out, &(struct h2_frame){ H2_PING, 0, 0, "12345678", 8 });
+	hostile_flush(t);
+	UNTIL(t->loop, recv(p.server, &c, 1, 0) < 0 && errno == ECONNRESET);
+	assert_false(hostile_is_closed(t));
+	close(p.server);
+	close(listener);
+}
+
+/* Its reader has reset it, and a frame of it that was begun goes on. */
+static void rest_of_a_frame_of_a_dead_call_is_passed_over(void **state)
+{
+	static const struct framing plain = { 20009, 1000000, false };
+	struct hostile *t = *state;
+	struct payload p = { 0 };
+	struct linger abort_on_close = { 1, 0 };
+	uint8_t body[BODY_MAX];
+	uint16_t port;
+	int listener = host_listen("127.0.0.1", &port);
+	size_t n_heard;
+
+	hostile_connect(t);
+	open_flow(t, 1, port);
+	hostile_flush(t);
+	p.server = host_accept(listener);
+	for (int i = 0; i < 20; i++)
+		send_framed(t, &p, &plain);
+	put_frame(t, body, put_messages(&p, body), false);
+	assert_int_equal(send(t->peer, t->out.data, 5000, MSG_NOSIGNAL), 5000);
+	fake_loop_settle(t->loop);
+	setsockopt(p.server, SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof(abort_on_close));
+	close(p.server);
+	fake_loop_settle(t->loop);
+	memmove(t->out.data, t->out.data + 5000, t->out.len - 5000);
+	t->out.len -= 5000;
+	hostile_flush(t);
+	n_heard = t->n_heard;
+	h2_frame(&t->out, &(struct h2_frame){ H2_PING, 0, 0, "12345678", 8 });
+	hostile_flush(t);
+	assert_true(t->n_heard >= n_heard + 17);
+	assert_false(hostile_is_closed(t));
+	close(listener);
+}
+
 static void calls_beyond_the_most_are_refused(void **state)
 {
 	struct hostile *t = *state;
@@ -242,6 +441,9 @@ int main(void)
 		TEST(stream_of_the_other_side_is_the_end),
 		TEST(bad_messages_end_their_call_only),
 		TEST(window_holds_what_a_host_may_send_to_a_reader_that_stopped),
+		TEST(payload_is_whole_however_it_is_framed),
+		TEST(call_that_is_reset_between_its_frames_ends_alone),
+		TEST(rest_of_a_frame_of_a_dead_call_is_passed_over),
 		TEST(calls_beyond_the_most_are_refused),
 		TEST(host_that_never_reads_costs_no_memory),
 		TEST(connection_cut_in_a_frame_ends_its_flows),

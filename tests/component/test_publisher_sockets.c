@@ -121,7 +121,9 @@ static void the_other_loopback_alone_is_no_failure(void **state)
 
 	p.has_also = true;
 	publish(t, p);
-	expect_events("forwarding tcp 127.0.0.1:8080 0.0.0.0:80\n");
+	expect_events("forwarding tcp 127.0.0.1:8080 0.0.0.0:80\n"
+		      "not-forwarding tcp [::1]:8080 0.0.0.0:80\n");
+	assert_non_null(strstr(last_error, "[::1]:8080"));
 	assert_false(list_all(t).all[0].is_also_open);
 	expect_served(t, HOST_PORT);
 	close(other);

@@ -287,7 +287,7 @@ static void on_refused(void *arg)
 
 static void flow(struct fixture *f, const struct ipaddr *guest, size_t size)
 {
-	static const struct udp_flow_owner owner = { on_receive, on_refused };
+	static const struct udp_flow_owner owner = { on_receive, on_refused, NULL };
 	struct endpoint to = { *guest, 5000 };
 	struct udp_flow *flow;
 	const uint8_t *got;
@@ -328,7 +328,7 @@ static void datagrams_go_to_a_guest_and_back(void **state)
 
 static void a_guest_may_refuse_a_datagram(void **state)
 {
-	static const struct udp_flow_owner owner = { on_receive, on_refused };
+	static const struct udp_flow_owner owner = { on_receive, on_refused, NULL };
 	struct endpoint to = { wire_guest4, 5000 };
 	struct fixture *f = *state;
 	uint8_t bytes[200], message[8 + 36] = { 3, 3 };

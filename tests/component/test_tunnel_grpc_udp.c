@@ -262,7 +262,7 @@ static void ignore_refusal(void *arg)
 /* Lima's host never ends its flows. */
 static void flow_that_the_agent_has_forgotten_is_made_anew(void **state)
 {
-	static const struct udp_flow_owner owner = { ignore_datagram, ignore_refusal };
+	static const struct udp_flow_owner owner = { ignore_datagram, ignore_refusal, NULL };
 	struct fixture *t = *state;
 	struct tunnel *tunnel = t->pair.tunnel;
 	unsigned int before = host_descriptors();

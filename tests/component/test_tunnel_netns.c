@@ -295,7 +295,7 @@ static void on_refused(void *arg)
 	f->n_refused++;
 }
 
-static const struct udp_flow_owner flow_owner = { on_datagram, on_refused };
+static const struct udp_flow_owner flow_owner = { on_datagram, on_refused, NULL };
 
 static void datagrams_go_both_ways_and_a_refusal_is_told(void **state)
 {
@@ -338,7 +338,7 @@ static void on_state(void *arg, int error)
 	f->listen_state = error;
 }
 
-static const struct tunnel_accept accept_owner = { on_accepted, on_state };
+static const struct tunnel_accept accept_owner = { .accepted = on_accepted, .state = on_state };
 
 static struct tunnel_listener *listen_in_guest(struct fixture *f, struct tunnel_place at)
 {

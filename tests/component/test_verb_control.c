@@ -112,7 +112,7 @@ static int run(struct fixture *f, verb_fn *verb, const char *const argv[])
 	return WEXITSTATUS(f->status);
 }
 
-/* run(f, verb_x, "x", "--socket", f->path, ...) */
+/* run(f, verb_x, "x", "--control", f->path, ...) */
 #define RUN(f, verb, ...) run(f, verb, (const char *const[]){ __VA_ARGS__, NULL })
 
 static void says(const struct fixture *f, const char *text)
@@ -125,7 +125,7 @@ static void status_is_a_table(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(RUN(f, verb_status, "status", "--socket", f->path), 0);
+	assert_int_equal(RUN(f, verb_status, "status", "--control", f->path), 0);
 	says(f, "netfwd " NETFWD_VERSION ", process ");
 	says(f, "\nGUEST    LINK    STATE      ADDRESSES  TO GUEST  TO HOST  PATH\n"
 		"default  stream  connected  -          1         8.0 EiB  /run/x.sock\n");
@@ -137,7 +137,7 @@ static void status_is_json_on_request(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(RUN(f, verb_status, "status", "--json", "--socket", f->path), 0);
+	assert_int_equal(RUN(f, verb_status, "status", "--json", "--control", f->path), 0);
 	assert_int_equal(f->output[0], '{');
 	says(f, "\"counters\":{\"udp.no_port\":7}");
 	says(f, "}}\n");
@@ -147,16 +147,16 @@ static void a_forward_reaches_the_server_as_written(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(RUN(f, verb_expose, "expose", "--socket", f->path, "tcp:8080:80"), 0);
+	assert_int_equal(RUN(f, verb_expose, "expose", "--control", f->path, "tcp:8080:80"), 0);
 	assert_string_equal(f->fake.asked, "expose tcp 8080->80 -");
 	assert_string_equal(f->output, "");
-	assert_int_equal(RUN(f, verb_expose, "expose", "--socket", f->path, "--via", "auto",
+	assert_int_equal(RUN(f, verb_expose, "expose", "--control", f->path, "--via", "auto",
 			     "udp:[::1]:9000-9010:[fd00::1]:53-63"),
 			 0);
 	assert_string_equal(f->fake.asked, "expose udp 9000->53 auto");
-	assert_int_equal(RUN(f, verb_unexpose, "unexpose", "--socket", f->path, "tcp:8080:80"), 0);
+	assert_int_equal(RUN(f, verb_unexpose, "unexpose", "--control", f->path, "tcp:8080:80"), 0);
 	assert_string_equal(f->fake.asked, "unexpose tcp 8080->80 -");
-	assert_int_equal(RUN(f, verb_reload, "reload", "--socket", f->path), 0);
+	assert_int_equal(RUN(f, verb_reload, "reload", "--control", f->path), 0);
 	assert_string_equal(f->fake.asked, "reload");
 }
 
@@ -166,11 +166,11 @@ static void a_refusal_is_told_and_fails(void **state)
 
 	f->fake.result = -EADDRINUSE;
 	f->fake.error = "127.0.0.1:8080 is taken\033[2J";
-	assert_int_equal(RUN(f, verb_expose, "expose", "--socket", f->path, "tcp:8080:80"), 1);
+	assert_int_equal(RUN(f, verb_expose, "expose", "--control", f->path, "tcp:8080:80"), 1);
 	assert_string_equal(f->output, "netfwd: error: 127.0.0.1:8080 is taken\\x1b[2J\n");
 	f->fake.result = -EINVAL;
 	f->fake.error = "netfwd.yaml:3:1: what is that?";
-	assert_int_equal(RUN(f, verb_reload, "reload", "--socket", f->path), 1);
+	assert_int_equal(RUN(f, verb_reload, "reload", "--control", f->path), 1);
 	says(f, "netfwd.yaml:3:1: what is that?");
 }
 
@@ -178,14 +178,14 @@ static void a_wrong_command_line_asks_nobody(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(RUN(f, verb_expose, "expose", "--socket", f->path), 1);
+	assert_int_equal(RUN(f, verb_expose, "expose", "--control", f->path), 1);
 	says(f, "the forward is missing; see netfwd expose --help");
-	assert_int_equal(RUN(f, verb_expose, "expose", "--socket", f->path, "tcp:80"), 1);
+	assert_int_equal(RUN(f, verb_expose, "expose", "--control", f->path, "tcp:80"), 1);
 	says(f, "tcp:80: ");
 	assert_int_equal(RUN(f, verb_expose, "expose", "--via", "ftp", "tcp:1:1"), 1);
 	says(f, "--via ftp: must be");
-	assert_int_equal(RUN(f, verb_status, "status", "--socket"), 1);
-	says(f, "--socket: a value is missing");
+	assert_int_equal(RUN(f, verb_status, "status", "--control"), 1);
+	says(f, "--control: a value is missing");
 	assert_int_equal(RUN(f, verb_status, "status", "--follow"), 1);
 	says(f, "--follow: unknown option; see netfwd status --help");
 	assert_int_equal(RUN(f, verb_reload, "reload", "now"), 1);
@@ -199,11 +199,11 @@ static void without_a_server_the_verbs_say_so(void **state)
 	char missing[128], long_path[200];
 
 	(void)snprintf(missing, sizeof(missing), "%s/no.sock", f->dir);
-	assert_int_equal(RUN(f, verb_status, "status", "--socket", missing), 1);
+	assert_int_equal(RUN(f, verb_status, "status", "--control", missing), 1);
 	says(f, "no netfwd serves /tmp/netfwd-test-");
 	memset(long_path, 'x', sizeof(long_path) - 1);
 	long_path[sizeof(long_path) - 1] = '\0';
-	assert_int_equal(RUN(f, verb_status, "status", "--socket", long_path), 1);
+	assert_int_equal(RUN(f, verb_status, "status", "--control", long_path), 1);
 	says(f, "1 to 107 characters");
 
 	setenv("XDG_RUNTIME_DIR", f->dir, 1); /* the user's, without netfwd */
@@ -218,7 +218,7 @@ static void events_are_lines(void **state)
 
 	log_event("forwarding", "host", "127.0.0.1:1", NULL);
 	log_event("stopping", NULL);
-	assert_int_equal(RUN(f, verb_events, "events", "--socket", f->path), 0);
+	assert_int_equal(RUN(f, verb_events, "events", "--control", f->path), 0);
 	says(f, "\"event\":\"forwarding\",\"host\":\"127.0.0.1:1\"}\n{\"time\"");
 }
 
@@ -245,7 +245,7 @@ static bool has_begun(void *arg)
 static void followed_events_come_at_once_until_the_server_ends(void **state)
 {
 	struct fixture *f = *state;
-	const char *const argv[] = { "events", "--follow", "--socket", f->path, NULL };
+	const char *const argv[] = { "events", "--follow", "--control", f->path, NULL };
 
 	log_event("first", NULL);
 	start(f, verb_events, argv);
@@ -327,7 +327,7 @@ static void what_is_no_answer_is_refused(void **state)
 	struct fixture *f = *state;
 	struct liar liar = { .f = f };
 	char path[128];
-	const char *const argv[] = { "status", "--socket", path, NULL };
+	const char *const argv[] = { "status", "--control", path, NULL };
 
 	(void)snprintf(path, sizeof(path), "%s/liar.sock", f->dir);
 	assert_int_equal(unix_socket_listen(path, &liar.socket), 0);

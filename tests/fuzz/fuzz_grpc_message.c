@@ -117,13 +117,15 @@ static void fuzz_own(const struct cursor *c)
 	struct rpc_flow_message flow;
 	struct rpc_event event;
 	struct rpc_hello hello;
-	struct rpc_place place;
+	struct rpc_open at;
 
 	(void)message_parse_event(c->at, c->left, &event, &sink);
 	if (message_parse_hello(c->at, c->left, &hello) == 0)
 		check_text(hello.version, sizeof(hello.version));
-	if (message_parse_place(c->at, c->left, &place) == 0)
-		check_place(&place);
+	if (message_parse_listen_at(c->at, c->left, &at) == 0) {
+		check_place(&at.place);
+		check(!at.is_udp || !at.place.path[0]);
+	}
 	if (message_parse_listen(c->at, c->left, &listen) == 0)
 		check(listen.error <= 0 && listen.error >= -4095);
 	if (message_parse_flow(c->at, c->left, &flow) < 0)

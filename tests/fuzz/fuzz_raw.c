@@ -30,10 +30,11 @@ static void header(const uint8_t *data, size_t size)
 	check((size_t)len <= RAW_HEADER_MAX);
 	if (raw_header_decode(data, (size_t)len, &open) < 0)
 		return;
-	check(open.place.path[0] || open.place.endpoint.port);
+	check(open.accepted || open.place.path[0] || open.place.endpoint.port);
 	len = (int)raw_header_encode(&open, again);
 	check(raw_header_decode(again, (size_t)len, &back) == 0);
 	check(back.is_udp == open.is_udp);
+	check(back.accepted == open.accepted);
 	check(strcmp(back.place.path, open.place.path) == 0);
 	check(ipaddr_equal(&back.place.endpoint.addr, &open.place.endpoint.addr));
 }

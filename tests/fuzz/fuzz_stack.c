@@ -260,7 +260,7 @@ static void ignore_refusal(void *arg)
 
 static const struct udp_flow_owner *flow_owner(void)
 {
-	static const struct udp_flow_owner owner = { ignore_datagram, ignore_refusal };
+	static const struct udp_flow_owner owner = { ignore_datagram, ignore_refusal, NULL };
 
 	return &owner;
 }

@@ -50,14 +50,15 @@ static int raw_dial(struct vsock *v, uint32_t port, uint32_t *host_port, struct 
 
 static const struct vsock_ops vsock_ops = { .dial = raw_dial };
 
-static void on_raw(void *arg, enum tunnel_state state, uint32_t port, const char *error)
+static void on_raw(void *arg, const struct tunnel_vsock_link *raw, enum tunnel_state state,
+		   const char *error)
 {
 	struct agent_pair *p = arg;
 
 	if (!p->raw)
 		return;
-	if (state == TUNNEL_UP)
-		tunnel_vsock_up(p->raw, port);
+	if (raw)
+		tunnel_vsock_up(p->raw, raw);
 	else
 		tunnel_vsock_down(p->raw, state, error);
 }

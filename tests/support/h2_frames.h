@@ -28,6 +28,7 @@ enum h2_type {
 #define H2_END_STREAM 1U
 #define H2_ACK 1U
 #define H2_END_HEADERS 4U
+#define H2_PADDED 8U
 
 struct h2_frame {
 	enum h2_type type;

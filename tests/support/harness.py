@@ -195,7 +195,8 @@ class Agent(Program):
     @classmethod
     def is_sanitized(cls):
         """Then it needs more address space than User-Mode Linux gives its processes."""
-        return b"__asan_init" in pathlib.Path(cls.binary()).read_bytes()
+        program = pathlib.Path(cls.binary()).read_bytes()
+        return b"__asan_init" in program or b"__tsan_init" in program
 
     def stop(self):
         """Insists on an orderly end, sanitizers included."""
@@ -227,7 +228,7 @@ class Guest:
         return json.loads(self.output(command, timeout))
 
     def start_peer(self, port):
-        self.output(f"peer serve {port}")
+        self.output(f"peer serve {port}", BOOT_TIMEOUT)
 
 
 def qemu_arguments(boot=""):
@@ -287,8 +288,9 @@ def shared_memory():
 class QemuGuest(Machine):
     """A virtual machine with one network card.
 
-    netdev is "stream PATH", "dgram PATH" or "vhost-user PATH" (where netfwd serves), or "user
-    OPTIONS": QEMU's own stack, to compare with. `extra` are more arguments for QEMU.
+    netdev is "stream PATH", "dgram PATH", "vhost-user PATH" or "socket PATH" (where netfwd serves;
+    the last is a stream that somebody else has connected, as socket_vmnet's client does), or
+    "user OPTIONS": QEMU's own stack, to compare with. `extra` are more arguments for QEMU.
     """
 
     def __init__(self, netdev, boot="", mac="52:54:00:12:34:56", extra=()):
@@ -298,18 +300,22 @@ class QemuGuest(Machine):
         self.extra = extra
         self.start()
 
-    def network(self):
+    def network(self, connected):
         kind, _, path = self.netdev.partition(" ")
+        if kind == "socket":
+            connected.connect(str(path))
         device = f"virtio-net-pci,netdev=n0,mac={self.mac}"
         if kind != "vhost-user":
-            return ["-netdev", self.netdev_argument(), "-device", device]
+            return ["-netdev", self.netdev_argument(connected.fileno()), "-device", device]
         # vectors=0: QEMU 7.2 needs a kernel with KVM for MSI-X here, and dies without
         return [*shared_memory(),
                 "-chardev", f"socket,id=nic,path={path},reconnect=1",
                 "-netdev", "vhost-user,id=n0,chardev=nic", "-device", device + ",vectors=0"]
 
-    def netdev_argument(self):
+    def netdev_argument(self, connected):
         kind, _, path = self.netdev.partition(" ")
+        if kind == "socket":
+            return f"socket,id=n0,fd={connected}"
         if kind == "stream":
             return f"stream,id=n0,server=off,addr.type=unix,addr.path={path}"
         if kind == "dgram":
@@ -320,13 +326,14 @@ class QemuGuest(Machine):
                 + path)
 
     def launch(self, fd):
-        command = ["qemu-system-x86_64", *qemu_arguments(self.boot),
-                   "-serial", f"file:{new_log('guest console')}",
-                   "-device", "virtio-serial-pci",
-                   "-chardev", f"socket,id=control,fd={fd}",
-                   "-device", "virtserialport,chardev=control,name=control",
-                   *self.network(), *self.extra]
-        return Program("qemu", command, pass_fds=[fd])
+        with socket.socket(socket.AF_UNIX) as connected:
+            command = ["qemu-system-x86_64", *qemu_arguments(self.boot),
+                       "-serial", f"file:{new_log('guest console')}",
+                       "-device", "virtio-serial-pci",
+                       "-chardev", f"socket,id=control,fd={fd}",
+                       "-device", "virtserialport,chardev=control,name=control",
+                       *self.network(connected), *self.extra]
+            return Program("qemu", command, pass_fds=[fd, connected.fileno()])
 
 
 class WrappedGuest(Machine):

@@ -20,8 +20,8 @@ def option6(number, value):
 
 
 class Joiner(frames.StreamGuest):
-    def __init__(self, path, number):
-        super().__init__(path)
+    def __init__(self, path, number, sock=None):
+        super().__init__(path, sock)
         self.mac = bytes([2, 0, 0, 0, number >> 8, number & 255])
         self.address = None
 
@@ -87,6 +87,11 @@ class Joiner(frames.StreamGuest):
         return self.wait_for(lambda f: f[23:24] == bytes([ICMP]) and f[34:35] == b"\0" and
                              mark in f) is not None
 
+    def udp_frame(self, mac, target, port=9, data=b"x"):
+        """From itself to another guest."""
+        datagram = frames.udp(port, data, 9, self.address, target)
+        return ethernet(IPV4, ipv4(UDP, datagram, self.address, target), mac, self.mac)
+
     def say_udp(self, source, target, port, source_port, data=b"x"):
         datagram = frames.udp(port, data, source_port, source, target)
         self.send(ethernet(IPV4, ipv4(UDP, datagram, source, target), BROADCAST, self.mac))
@@ -96,3 +101,22 @@ class Joiner(frames.StreamGuest):
         message = frames.with_sum(ICMP6, message, source, target, 2)
         self.send(ethernet(IPV6, ipv6(ICMP6, message, source, target),
                            bytes.fromhex("333300000001"), self.mac))
+
+
+class DgramJoiner(Joiner):
+    """A guest of netfwd --dgram: a frame is a datagram."""
+
+    def __init__(self, path, number, own_path):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(str(own_path))
+        super().__init__(path, number, sock)
+
+    def send(self, frame):
+        self.sock.send(frame)
+
+    def receive(self):
+        self.sock.settimeout(2)
+        try:
+            return self.sock.recv(65536)
+        except TimeoutError:
+            return None

@@ -7,6 +7,7 @@ The same file is the server and the client, on the host (imported by the harness
 
     peer serve PORT                 TCP and UDP, IPv4 and IPv6; goes on in the background
     peer serve-vsock PORT           the same on the guest's vsock
+    peer announce NAME FILE         says NAME to the groups of mDNS, in the background; Announcer
     peer CHECK HOST PORT [NUMBER..] one of CHECKS below; prints its result as JSON
 
 A TCP client's first line tells the server what to do:
@@ -347,7 +348,7 @@ def datagrams(host, port, *sizes):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     right = []
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(5)
+        sock.settimeout(TIMEOUT)
         sock.connect((host, port))
         for size in sizes:
             data = b"".join(pattern(size))
@@ -403,6 +404,65 @@ def serve_unix(path):
     return StreamServer(sock)
 
 
+class Announcer:
+    """Says its name to the groups of mDNS on eth0, or on the interface given, again and again, and
+    keeps a file of the names that it has heard by each family."""
+    GROUPS = {4: "224.0.0.251", 6: "ff02::fb"}
+    PORT = 5353
+
+    def __init__(self, name, path, interface="eth0"):
+        self.name, self.path, self.heard = name, path, set()
+        self.index = socket.if_nametoindex(interface)
+        self.sockets = {4: self.join4(), 6: self.join6()}
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def open(self, family):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(("", self.PORT))
+        return sock
+
+    def join4(self):
+        sock = self.open(socket.AF_INET)
+        any_address, index = socket.inet_aton("0.0.0.0"), struct.pack("@i", self.index)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                        socket.inet_aton(self.GROUPS[4]) + any_address + index)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
+                        any_address + any_address + index)
+        return sock
+
+    def join6(self):
+        sock = self.open(socket.AF_INET6)
+        index = struct.pack("@i", self.index)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP,
+                        socket.inet_pton(socket.AF_INET6, self.GROUPS[6]) + index)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        return sock
+
+    def hear(self, timeout):
+        families = {sock: family for family, sock in self.sockets.items()}
+        ready = select.select(list(families), [], [], timeout)[0]
+        for sock in ready:
+            self.heard.add(f"{sock.recv(512).decode(errors='replace')}/{families[sock]}")
+        return ready
+
+    def run(self):
+        while True:
+            for family, sock in self.sockets.items():
+                try:
+                    sock.sendto(self.name.encode(), (self.GROUPS[family], self.PORT))
+                except OSError:
+                    pass  # no address yet
+            end = time.monotonic() + 0.3
+            while (left := end - time.monotonic()) > 0:
+                self.hear(left)
+            with open(self.path + ".new", "w", encoding="utf-8") as f:
+                f.write(" ".join(sorted(self.heard)))
+            os.rename(self.path + ".new", self.path)
+
+
 def serve_in_background(start, port):
     """Returns when the server, a process of its own, accepts connections."""
     listening, tell = os.pipe()
@@ -424,6 +484,9 @@ def main(arguments):
         return
     if arguments[0] == "serve-vsock":
         serve_in_background(serve_vsock, int(arguments[1]))
+        return
+    if arguments[0] == "announce":
+        serve_in_background(lambda words: Announcer(*words), arguments[1:])
         return
     name, host, port, *numbers = arguments
     print(json.dumps(run_check(name, host, int(port), *map(int, numbers))))

@@ -191,7 +191,7 @@ static void open_reverse(struct run *run, char **argv)
 	else
 		parse_endpoint(argument(argv, "reverse"), &place.endpoint);
 	parse_endpoint(argument(argv, "back"), &run->back);
-	run->accept = (struct tunnel_accept){ on_accepted, on_listening };
+	run->accept = (struct tunnel_accept){ .accepted = on_accepted, .state = on_listening };
 	r = run->tunnel->ops->listen(run->tunnel, &place, &run->accept, run, &run->listener);
 	assert(r == 0);
 }

@@ -29,6 +29,7 @@ STORM_SECONDS = 60 if harness.SOAK else 10
 STORM_RATE = 100  # sockets bound per second
 AWAY_SECONDS = (0, 5, 60) if harness.SOAK else (0, 5)
 STOPPED_SECONDS = 60 if harness.SOAK else 3
+IN_TURN = 10000 if harness.SOAK else 300
 
 
 def cpu_seconds(pid):
@@ -83,6 +84,7 @@ class AgentCase(unittest.TestCase):
     """A guest, its agent, and netfwd; subclasses say how these two meet."""
     transport = "unix"
     name = "agent"
+    rules = ""
 
     def agent_arguments(self):
         return [f"--unix={self.path}"]
@@ -110,7 +112,8 @@ class AgentCase(unittest.TestCase):
 
     def start_netfwd(self):
         config = pathlib.Path(harness.new_path("yaml"))
-        config.write_text(f"portForwardTypes: {{any: grpc}}\nagent: {self.agent_config()}\n")
+        config.write_text(f"portForwardTypes: {{any: grpc}}\nagent: {self.agent_config()}\n"
+                          f"{self.rules}")
         self.netfwd = harness.Netfwd.start(f"--config={config}", f"--netns={self.guest.name}",
                                            "-v")
 
@@ -186,6 +189,28 @@ class Unix(AgentCase):
         listener = self.listen()
         self.check_works(listener)
         self.assertNotIn("protocol=udp", self.netfwd.log())
+
+    def test_connections_that_the_server_ends_leave_nothing_behind(self):
+        """The server's end first, as that of one that has been idle for long."""
+        listener = self.listen()
+        wait_reachable(PORT)
+
+        def one():
+            pair = Pair(listener, PORT)
+            pair.guest.close()
+            self.assertEqual(pair.client.recv(1), b"")
+            pair.client.close()
+
+        def descriptors():
+            return [len(os.listdir(f"/proc/{p.pid}/fd")) for p in (self.agent, self.netfwd)]
+
+        for _ in range(10):
+            one()
+        before = descriptors()
+        for _ in range(IN_TURN):
+            one()
+        harness.until(lambda: all(now <= then for now, then in zip(descriptors(), before)),
+                      PATIENCE, "descriptors to be closed")
 
     def test_agent_killed_and_started_again(self):
         listener = self.listen()

@@ -18,6 +18,7 @@ import grpc
 
 import paths  # noqa: F401
 import harness
+import peer
 from following import PATIENCE, PORT, Inside, Pair, pair_eventually, wait_reachable
 from test_agent import AgentCase
 from test_grpc_interop import Lima, Server, greet, protocols
@@ -227,8 +228,17 @@ class Crowd(AgentCase):
 class Clocks(AgentCase):
     """Both ends are stopped, or the host's clocks jump, while connections are in use."""
     name = "agent-clocks"
+    static, back, paths = 7001, 7002, ("guest.sock", "host.sock")
 
     def prepare(self):
+        self.socket = {name: str(harness.new_path(name)) for name in self.paths}
+        self.server = peer.Server()
+        self.addCleanup(self.server.close)
+        self.rules = f"""portForwards:
+- {{guestPort: {self.static}, proto: tcp, static: true}}
+- {{guestSocket: {self.socket["guest.sock"]}, hostSocket: {self.socket["host.sock"]}}}
+- {{guestPort: {self.back}, hostPort: {self.server.port}, proto: udp, reverse: true}}
+"""
         self.file = open(harness.new_path("clock"), "w+b")
         self.addCleanup(self.file.close)
         self.file.truncate(16)
@@ -248,8 +258,31 @@ class Clocks(AgentCase):
     def jump(self, realtime=0, boottime=0):
         self.ahead[:] = struct.pack("=qq", realtime * 10**9, boottime * 10**9)
 
+    def serve_unix(self):
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.settimeout(PATIENCE)
+        listener.bind(self.socket["guest.sock"])
+        listener.listen()
+        return listener
+
+    def check_all_kinds(self, listeners):
+        """A static port, a UNIX socket, and a reverse forward."""
+        self.check_works(listeners[0], self.static)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(self.socket["host.sock"])
+            with listeners[1].accept()[0] as guest:
+                guest.sendall(b"hello")
+                self.assertEqual(client.recv(16), b"hello")
+        self.assertEqual(self.guest.check("datagrams", "127.0.0.1", self.back, 0, 1400)["answer"],
+                         [0, 1400])
+
     def test_transfers_live_on(self):
         listener = self.listen()
+        others = self.listen(port=self.static), self.serve_unix()
+        self.netfwd.wait_log("forwarding protocol=udp", PATIENCE)
+        self.check_all_kinds(others)
         wait_reachable(PORT)
         pair = Pair(listener, PORT)
         self.addCleanup(pair.close)
@@ -266,6 +299,7 @@ class Clocks(AgentCase):
             process.process.send_signal(signal.SIGCONT)
         pair.check()
         self.check_works(listener)
+        self.check_all_kinds(others)
         self.assertNotIn("lost", self.netfwd.log())
         self.assertNotIn("stopping ", self.netfwd.log())
 

@@ -22,6 +22,17 @@ MEGA = 1 << 20
 SAMPLES = 50 if harness.SOAK else 3
 BULK = 4 * MEGA
 TOKEN = "0123456789abcdef0123456789abcdef"  # as in the guest's image
+AGENT_PORT = 2222
+BACK = 9002  # in the guest: leads to a server of the host
+
+
+def write_config(agent, rules=""):
+    token = pathlib.Path(harness.new_path("token"))
+    token.write_text(TOKEN + "\n")
+    config = pathlib.Path(harness.new_path("yaml"))
+    config.write_text("portForwardTypes: {any: grpc}\n"
+                      f"agent: {agent.format(token=token)}\n{rules}")
+    return f"--config={config}"
 
 
 class AgentChecks:
@@ -29,16 +40,17 @@ class AgentChecks:
 
     @classmethod
     def configure(cls):
-        token = pathlib.Path(harness.new_path("token"))
-        token.write_text(TOKEN + "\n")
-        config = pathlib.Path(harness.new_path("yaml"))
-        config.write_text("portForwardTypes: {any: grpc}\n"
-                          f"agent: {cls.agent.format(token=token)}\n")
-        return f"--config={config}"
+        cls.server = peer.Server()
+        cls.addClassCleanup(cls.server.close)
+        return write_config(cls.agent, "portForwards:\n" + "".join(
+            f"- {{guestPort: {BACK}, hostPort: {cls.server.port}, proto: {proto}, reverse: true}}\n"
+            for proto in ("tcp", "udp")))
 
     @classmethod
     def setUpClass(cls):
-        cls.guest = harness.WrappedGuest(cls.configure(), "-v")
+        cls.agent_port = harness.free_port()
+        cls.guest = harness.WrappedGuest(cls.configure(), "-v",
+                                         f"--forward=tcp:127.0.0.1:{cls.agent_port}:{AGENT_PORT}")
         cls.addClassCleanup(cls.guest.kill)
         cls.netfwd = cls.guest.netfwd
 
@@ -77,6 +89,15 @@ class AgentChecks:
             self.assertEqual(client.recv(16), b"ping")
         self.stop(PORT)
 
+    def test_programs_of_the_guest_reach_a_server_of_the_host(self):
+        for proto in ("tcp", "udp"):
+            self.netfwd.wait_log(f"forwarding protocol={proto} host=127.0.0.1:{self.server.port}",
+                                 PATIENCE)
+        for result in (self.guest.check("datagrams", "127.0.0.1", BACK, 0, 1, 1400, peer.UDP_MAX),
+                       self.guest.check("upload", "127.0.0.1", BACK, MEGA)):
+            self.assertEqual(result["answer"], result["expected"])
+        self.assertNotIn(f"guest=127.0.0.1:{BACK} error", self.netfwd.log())
+
     def test_bulk_both_ways(self):
         self.guest.start_peer(7000)
         harness.until(lambda: "host=127.0.0.1:7000" in self.netfwd.log(), PATIENCE, "the peer")
@@ -104,6 +125,22 @@ class AgentChecks:
 class Serial(AgentChecks, unittest.TestCase):
     agent = "{{transport: serial}}"
 
+    def test_by_the_network_card_and_with_a_token_too(self):
+        """Another netfwd, whose connection to the agent goes through the card of this one."""
+        ports = {proto: harness.free_port() for proto in ("tcp", "udp")}
+        rules = "portForwards:\n" + "".join(
+            f"- {{guestPort: 7100, hostPort: {port}, proto: {proto}, static: true}}\n"
+            for proto, port in ports.items()) + "- {guestPortRange: [1, 65535], ignore: true}\n"
+        agent = f"{{{{transport: tcp, host: 127.0.0.1, port: {self.agent_port}, tokenFile: {{token}}}}}}"
+        other = harness.Netfwd.start(f"--stream={harness.new_path('sock')}", "-v",
+                                     write_config(agent, rules))
+        self.addCleanup(other.stop)
+        other.wait_log("by grpc is up", PATIENCE)
+        self.guest.start_peer(7100)
+        tcp = peer.run_check("both_ways", "127.0.0.1", ports["tcp"], MEGA)
+        udp = peer.run_check("datagrams", "127.0.0.1", ports["udp"], 0, 1, 1400, peer.UDP_MAX)
+        for result in (tcp, udp):
+            self.assertEqual(result["answer"], result["expected"])
 
     def test_only_the_host_may_come_by_vsock(self):
         self.guest.output("modprobe vsock_loopback")

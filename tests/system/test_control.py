@@ -35,7 +35,7 @@ class Control(unittest.TestCase):
         self.addCleanup(self.netfwd.stop)
 
     def run_verb(self, verb, *arguments):
-        return subprocess.run([harness.Netfwd.binary(), verb, f"--socket={self.control}",
+        return subprocess.run([harness.Netfwd.binary(), verb, f"--control={self.control}",
                                *arguments],
                               capture_output=True, text=True, timeout=20, check=False)
 
@@ -164,7 +164,7 @@ class Control(unittest.TestCase):
         self.assertIn(str(port), self.verb("events"))
 
     def test_nobody_there(self):
-        done = subprocess.run([harness.Netfwd.binary(), "status", "--socket=/nowhere.sock"],
+        done = subprocess.run([harness.Netfwd.binary(), "status", "--control=/nowhere.sock"],
                               capture_output=True, text=True, timeout=20, check=False)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("/nowhere.sock", done.stderr)

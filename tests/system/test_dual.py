@@ -55,7 +55,7 @@ class Dual(unittest.TestCase):
                                              agent=self.agent_path))
 
     def verb(self, *words):
-        done = subprocess.run([harness.Netfwd.binary(), *words, f"--socket={self.control}"],
+        done = subprocess.run([harness.Netfwd.binary(), *words, f"--control={self.control}"],
                               stdout=subprocess.PIPE, check=True, timeout=PATIENCE)
         return done.stdout
 

@@ -280,7 +280,7 @@ class ClientOfTheAgent(unittest.TestCase):
     def test_our_own_service(self):
         hello = self.call("unary_unary", "/netfwd.v1.Agent/Hello", self.own.HelloMessage,
                           self.own.HelloMessage, self.own.HelloMessage(protocol=1, version="x"))
-        self.assertEqual((hello.protocol, hello.features), (1, 7))
+        self.assertEqual((hello.protocol, hello.features), (1, 23))
         events = self.call("unary_stream", "/netfwd.v1.Agent/Events", self.own.EventsRequest,
                            self.own.Event, self.own.EventsRequest())
         first = next(events)
@@ -289,9 +289,12 @@ class ClientOfTheAgent(unittest.TestCase):
         self.assertEqual(first.added[0].address, socket.inet_aton("127.0.0.1"))
 
     def flow(self, port):
-        m = self.own.FlowMessage
         place = self.own.Place(address=socket.inet_aton("127.0.0.1"), port=port)
-        requests = Requests(m(open=self.own.Open(place=place)))
+        return self.open_flow(place=place)
+
+    def open_flow(self, **opening):
+        m = self.own.FlowMessage
+        requests = Requests(m(open=self.own.Open(**opening)))
         return requests, self.call("stream_stream", "/netfwd.v1.Agent/Flow", m, m, requests)
 
     def test_flow_of_our_own_service(self):
@@ -303,6 +306,28 @@ class ClientOfTheAgent(unittest.TestCase):
         requests.end()
         kinds = [(a.WhichOneof("kind"), a.data) for a in answers]
         self.assertEqual(kinds, [("data", b"HELLO"), ("fin", b"")])
+
+    def test_datagrams_of_a_client_in_the_guest(self):
+        m = self.own.FlowMessage
+        port = harness.free_port()
+        place = self.own.Place(address=socket.inet_aton("127.0.0.1"), port=port, is_udp=True)
+        listen = self.call("unary_stream", "/netfwd.v1.Agent/Listen", self.own.Place,
+                           self.own.ListenMessage, place)
+        self.assertEqual(next(listen).listening.error, 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(SECONDS)
+            client.connect(("127.0.0.1", port))
+            for data in (b"first", b"second"):
+                client.send(data)
+            requests, answers = self.open_flow(is_udp=True, accepted=next(listen).accepted.id)
+            self.assertEqual([next(answers).data for _ in range(2)], [b"first", b"second"])
+            requests.put(m(data=b"answer"))
+            self.assertEqual(client.recv(16), b"answer")
+            requests.put(m(refused=self.own.Refused()))
+            with self.assertRaises(ConnectionRefusedError):
+                client.recv(16)
+        requests.end()
+        listen.cancel()
 
     def test_flow_that_is_refused_says_why(self):
         unused = Server(reset)

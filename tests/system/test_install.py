@@ -14,13 +14,14 @@ import paths  # noqa: F401
 import harness
 import sshd
 
+NOBODY = "nobody"  # a user who is not root
 AGENT = "usr/local/bin/netfwd-agent"
 CONFIG = """
-ssh: {{host: 127.0.0.1, port: {port}, user: root, identityFile: {key}{more}}}
+ssh: {{host: 127.0.0.1, port: {port}, user: {user}, identityFile: {key}{more}}}
 agent: {agent}
 """
 # Stands in for a program that tells an init what to do: keeps what it was told.
-RECORDER = "#!/bin/sh\necho \"${0##*/} $*\" >>/told\n"
+RECORDER = "#!/bin/sh\necho \"${0##*/} $*\" >>/tmp/told\n"
 
 
 class Root:
@@ -36,10 +37,14 @@ class Root:
         for applet in subprocess.check_output([busybox, "--list"], text=True).split():
             if applet not in ("busybox", "rc-service"):
                 (self.path / "bin" / applet).symlink_to("busybox")
-        shell = self.path / pwd.getpwuid(0).pw_shell.lstrip("/")
-        if not shell.is_symlink():
-            shell.parent.mkdir(parents=True, exist_ok=True)
-            self.program(shell.relative_to(self.path), '#!/bin/sh\nexec /bin/sh "$@"\n')
+        (self.path / "tmp").chmod(0o1777)
+        (self.path / "dev/null").touch()
+        (self.path / "dev/null").chmod(0o666)
+        for user in ("root", NOBODY):
+            shell = self.path / pwd.getpwnam(user).pw_shell.lstrip("/")
+            if not shell.is_symlink():
+                shell.parent.mkdir(parents=True, exist_ok=True)
+                self.program(shell.relative_to(self.path), '#!/bin/sh\nexec /bin/sh "$@"\n')
 
     def program(self, name, text=RECORDER):
         path = self.path / name
@@ -48,7 +53,7 @@ class Root:
         path.chmod(0o755)
 
     def told(self):
-        path = self.path / "told"
+        path = self.path / "tmp/told"
         text = path.read_text() if path.exists() else ""
         path.unlink(missing_ok=True)
         return text.splitlines()
@@ -67,11 +72,11 @@ class Install(unittest.TestCase):
                               env={"PATH": "/bin", "HOME": "/"})
         self.addCleanup(self.sshd.kill)
 
-    def install(self, agent, *arguments, more="", key=None):
+    def install(self, agent, *arguments, more="", key=None, user="root"):
         """(exit status, what was said)."""
         config = pathlib.Path(harness.new_path("yaml"))
         config.write_text(CONFIG.format(port=self.sshd.port, key=key or self.sshd.key, agent=agent,
-                                        more=more))
+                                        more=more, user=user))
         done = subprocess.run(
             ["timeout", "60", harness.Netfwd.binary(), "agent", "install", f"--config={config}",
              *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -120,6 +125,23 @@ class Install(unittest.TestCase):
         self.assertEqual(status, 1)
         self.assertIn(f"neither systemd nor OpenRC is here: have this started at boot: "
                       f"/{AGENT} --vsock=2222\n", text)
+
+    def test_who_is_not_root_becomes_it_or_is_told(self):
+        status, text = self.install("{transport: vsock}", user=NOBODY)
+        self.assertEqual(status, 1)
+        self.assertIn("takes root, or sudo, and the guest has no sudo", text)
+        self.assertFalse((self.root.path / AGENT).exists())
+        self.assertEqual(list((self.root.path / "tmp").iterdir()), [])
+
+        (self.root.path / "run/systemd/system").mkdir(parents=True)
+        self.root.program("bin/systemctl")
+        self.root.program("bin/sudo", '#!/bin/sh\n[ "$1" = -n ] && shift && exec "$@"\n')
+        for name in ("usr/local/bin", "etc/systemd/system"):  # no real one, and so not root
+            (self.root.path / name).mkdir(parents=True)
+            (self.root.path / name).chmod(0o777)
+        status, text = self.install("{transport: vsock}", user=NOBODY)
+        self.assertEqual(status, 0, text)
+        self.assertTrue((self.root.path / AGENT).exists())
 
     def test_a_processor_that_there_is_no_agent_for_is_told(self):
         self.sshd.kill()

@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ import frames
 import harness
 import peer
 from guest_checks import GUEST_PORT, MEGA
-from joiner import Joiner
+from joiner import DgramJoiner, Joiner
 
 HOST, GATEWAY, DNS = "192.168.105.1", "192.168.105.2", "192.168.105.3"
 HOST6, PREFIX6 = "fd00:c0a8:69::1", "fd00:c0a8:69:"
@@ -36,6 +37,21 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--boun
           "--inh-caps=-all")
 NAMESPACES = ("one", "two", "three", "four")
 MACHINES = ("vm1", "vm2", "uml1", "uml2")
+PEERS = ("one", "two", "vm1", "uml1")  # that serve
+
+IFF_TUN, IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0001, 0x0002, 0x1000, 0x4000
+
+# what comes from one of two descriptors goes to the other
+CARRY = """
+import os, select, sys
+ends = list(map(int, sys.argv[1:]))
+while True:
+    for fd in select.select(ends, [], [])[0]:
+        try:
+            os.write(ends[fd == ends[0]], os.read(fd, 65536))
+        except OSError:
+            pass  # that interface is not up yet
+"""
 
 # one question of NAME.netfwd.internal on a connection that the next one could use as well
 TCP_LOOKUP = """
@@ -72,10 +88,9 @@ def ipv4_hex(address):
     return ":".join(re.findall("....", socket.inet_aton(address).hex()))
 
 
-def open_tap(name):
+def open_tap(name, flags=IFF_TAP | IFF_NO_PI | IFF_VNET_HDR):
     """As whoever may make it opens it, for a netfwd that may not."""
     fd = os.open("/dev/net/tun", os.O_RDWR)
-    flags = 0x0002 | 0x1000 | 0x4000  # IFF_TAP | IFF_NO_PI | IFF_VNET_HDR
     fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH", name.encode(), flags))  # TUNSETIFF
     return fd
 
@@ -108,7 +123,7 @@ class Shared(unittest.TestCase):
             cls.guests[name] = machine
             cls.addClassCleanup(machine.kill)
             machine.wait_network()
-        for name in ("one", "two", "vm1", "uml1"):
+        for name in PEERS:
             cls.guests[name].start_peer(GUEST_PORT)
 
     @classmethod
@@ -123,7 +138,8 @@ class Shared(unittest.TestCase):
         boot = f"netfwd.name={name}"
         if name in cls.nics:
             return harness.UmlGuest((cls.nics[name], harness.UmlGuest.NET), boot=boot)
-        return harness.QemuGuest(f"stream {cls.path}", boot=boot,
+        kind = "stream" if name == "vm1" else "socket"  # as socket_vmnet's clients
+        return harness.QemuGuest(f"{kind} {cls.path}", boot=boot,
                                  mac=f"52:54:00:00:00:0{name[-1]}")
 
     def counter(self, name):
@@ -209,7 +225,7 @@ class Shared(unittest.TestCase):
                             "--unix-socket", control, "--json", json.dumps(report),
                             f"http://netfwd/v1/guests/{name}/listeners"], check=True, timeout=20,
                            stdout=subprocess.DEVNULL)
-        for name in ("one", "two", "vm1", "uml1"):
+        for name in PEERS:
             with self.subTest(name):
                 harness.until(lambda n=name: peer.run_check("upload", loopback(n), GUEST_PORT, 1)
                               ["answer"] != "ECONNREFUSED", 10, "the port")
@@ -217,16 +233,24 @@ class Shared(unittest.TestCase):
                 self.assertEqual(result["answer"], result["expected"])
 
     def test_multicast_reaches_all(self):
-        heard = harness.work / "heard"
-        self.guests["two"].output(
-            f"timeout 20 socat -u UDP4-RECV:5353,ip-add-membership=224.0.0.251:eth0,reuseaddr "
-            f"CREATE:{heard} & echo")
-        harness.until(lambda: "FB0000E0" in self.guests["two"].output("cat /proc/net/igmp"), 10,
-                      "the listener")
-        self.guests["one"].output("echo who is box.local | "
-                                  "socat -u - UDP4-DATAGRAM:224.0.0.251:5353,ip-multicast-if="
-                                  + addresses("one")[0])
-        harness.until(lambda: heard.exists() and "box.local" in heard.read_text(), 10, "mDNS")
+        """As mDNS has it: each says its name to the group, and hears the names of all others."""
+        everybody = {f"{name}/{family}" for name in (*self.guests, "host") for family in (4, 6)}
+        host = harness.work / "heard-host"
+        peer.Announcer("host", str(host), "netfwd0")
+        with ThreadPoolExecutor() as pool:  # an emulated processor takes its time for Python
+            list(pool.map(lambda name: self.guests[name].output(
+                f"peer announce {name} /tmp/heard-{name}", harness.BOOT_TIMEOUT), self.guests))
+
+        def missing(name):
+            heard = self.guests[name].run(f"cat /tmp/heard-{name}")[1].split()
+            return everybody - set(heard) - {f"{name}/4", f"{name}/6"}
+
+        for name in self.guests:
+            harness.until(lambda n=name: not missing(n), harness.BOOT_TIMEOUT,
+                          f"all that {name} is to hear")
+        harness.until(lambda: host.exists() and
+                      everybody - {"host/4", "host/6"} <= set(host.read_text().split()),
+                      harness.BOOT_TIMEOUT, "all that the host is to hear")
 
     def test_many_join_at_once(self):
         joiners = []
@@ -239,12 +263,23 @@ class Shared(unittest.TestCase):
         self.assertEqual(len(set(given)), JOINERS)
         self.assertTrue(joiners[-1].echo(addresses("one")[0]))
 
-    def test_restarted_machine_has_its_address_and_name(self):
-        before = addresses("vm2")[0]
-        self.guests["vm2"].restart()
-        self.guests["vm2"].wait_network()
-        self.assertEqual(addresses("vm2")[0], before)
-        self.ping("one", "vm2.netfwd.internal")
+    def test_restarted_machines_have_their_addresses_and_names(self):
+        before = {name: addresses(name) for name in self.guests}
+        restarted = ("vm2", "uml2")
+        if harness.SOAK:  # and so is netfwd
+            restarted = MACHINES
+            self.netfwd.stop()
+            type(self).start_netfwd()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: self.guests[name].restart(), restarted))
+        for name in restarted:
+            self.guests[name].wait_network()
+            if name in PEERS:
+                self.guests[name].start_peer(GUEST_PORT)
+        for name in self.guests:
+            harness.until(lambda n=name: addresses(n) == before[n], harness.BOOT_TIMEOUT,
+                          f"{name} to have what it had")
+        self.ping("one", *(f"{name}.netfwd.internal" for name in restarted))
 
     def test_stopped_neighbor_changes_nothing_for_others(self):
         stopped = self.guests["vm2"].program.pid
@@ -364,6 +399,18 @@ class Kinds(unittest.TestCase):
             netfwd.stop()
         self.assertEqual(given[0], given[1])
 
+    def test_a_guest_of_a_datagram_socket_reaches_one_of_a_stream(self):
+        path = harness.new_path("sock")
+        self.start(f"--dgram={path}")
+        stream, dgram = self.join(1), DgramJoiner(path, 2, harness.new_path("sock"))
+        self.addCleanup(dgram.close)
+        dgram.ask()
+        dgram.take()
+        self.assertTrue(dgram.echo("192.168.105.1"))
+        for one, other in ((stream, dgram), (dgram, stream)):
+            one.say_udp(one.address, other.address, 9, 9, b"hello, neighbor")
+            self.assertIsNotNone(other.wait_for(lambda f: b"hello, neighbor" in f))
+
     def test_dhcp6_gives_a_guest_its_number_in_the_prefix(self):
         self.start()
         joiner, alone = self.join(1), Joiner(self.path, 2)  # this one has no IPv4
@@ -422,6 +469,38 @@ class Kinds(unittest.TestCase):
         # the gateway is the guests' alone
         code, _ = Host().run("ip netns exec far busybox ping -c 1 -W 1 192.168.105.1")
         self.assertNotEqual(code, 0)
+
+    def test_networks_of_two_hosts_are_one_by_vxlan(self):
+        """Over a tunnel of packets, as WireGuard makes one; the other host is a namespace."""
+        subprocess.run(["ip", "netns", "add", "other"], check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", "other"], check=True, timeout=10)
+        ends = [open_tap(name, IFF_TUN | IFF_NO_PI) for name in ("wg1", "wg2")]
+        for fd in ends:
+            self.addCleanup(os.close, fd)
+        tunnel = subprocess.Popen([sys.executable, "-c", CARRY, *map(str, ends)], pass_fds=ends)
+        self.addCleanup(tunnel.wait)
+        self.addCleanup(tunnel.kill)
+        subprocess.run("ip link set wg2 netns other", shell=True, check=True, timeout=10)
+        self.addCleanup(subprocess.run, ["ip", "link", "del", "vx1"], check=True, timeout=10)
+        guests = []
+        for ip, own, peer_host, enter in (
+                ("ip", 1, 2, ()), ("ip -n other", 2, 1, ("nsenter", "--net=/run/netns/other"))):
+            subprocess.run(
+                f"{ip} addr add 10.9.0.{own} peer 10.9.0.{peer_host} dev wg{own} &&"
+                f"{ip} link set wg{own} mtu 1420 up && {ip} link add vx{own} type vxlan id 7 "
+                f"dstport 4789 local 10.9.0.{own} remote 10.9.0.{peer_host} &&"
+                f"{ip} link set vx{own} up", shell=True, check=True, timeout=10)
+            config = pathlib.Path(harness.new_path("yaml"))
+            config.write_text(f"shared: {{range: 192.168.105.{own}0-192.168.105.{own}9}}\n")
+            self.start(f"--uplink=vx{own}", f"--config={config}", prefix=enter)
+            guests.append(self.join(own))
+        self.assertEqual([g.address for g in guests], ["192.168.105.10", "192.168.105.20"])
+        one, two = guests
+        two.sock.settimeout(10)
+        one.say_udp(one.address, two.address, 9, 9, b"hello, other host")
+        self.assertIsNotNone(two.wait_for(lambda f: b"hello, other host" in f))
+        for guest in guests:  # each has a gateway, its own
+            self.assertTrue(guest.echo("192.168.105.1"))
 
     def test_an_ordinary_user_serves_guests(self):
         place = pathlib.Path(harness.work) / "user"

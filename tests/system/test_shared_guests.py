@@ -4,7 +4,8 @@
 #   host                             guests of one netfwd --shared
 #   clients ── 127.0.0.1:P ─┐          ┌─ namespace one
 #   clients ── 127.105.0.N ─┴─ netfwd ─┼─ namespace two, with an agent
-#                                      └─ machines vm1 and vm2, with agents
+#                                      ├─ machine vm1, with an agent, by its vsock
+#                                      └─ machine vm2, with an SSH server alone
 """Guests of a shared network, each with ports, rules and ways of its own."""
 import json
 import os
@@ -19,6 +20,7 @@ import harness
 import peer
 from following import Inside, pair_eventually, wait_reachable, wait_refused
 from joiner import Joiner
+from sshd import make_key
 
 TOKEN = "0123456789abcdef0123456789abcdef"  # as in the machines' image
 PATIENCE = 20
@@ -203,10 +205,14 @@ class Rootless(unittest.TestCase):
         cls.place.mkdir()
         os.chown(cls.place, cls.user, cls.user)
         os.chmod(harness.work, 0o755)
-        config = pathlib.Path(harness.new_path("yaml"))
-        agent = f"{{transport: tcp, tokenFile: {token_file(cls.user)}}}"
-        config.write_text("shared:\n  guests:\n" + "".join(
-            f"  - {{name: {name}, agent: {agent}}}\n" for name in MACHINES))
+        config, key = pathlib.Path(harness.new_path("yaml")), make_key()
+        os.chown(key, cls.user, cls.user)
+        agent = f"agent: {{transport: vsock}}, vsock: {cls.place}/vsock"
+        if harness.SOAK:
+            agent = f"agent: {{transport: tcp, tokenFile: {token_file(cls.user)}}}"
+        config.write_text(f"shared:\n  guests:\n  - {{name: vm1, {agent}}}\n"
+                          f"  - {{name: vm2, ssh: {{user: root, identityFile: {key}}},"
+                          " agent: {transport: ssh}}\n")
         user = ["setpriv", f"--reuid={cls.user}", f"--regid={cls.user}", "--clear-groups",
                 "--bounding-set=-all", "--inh-caps=-all", "env",
                 f"XDG_RUNTIME_DIR={cls.place}", f"HOME={cls.place}"]
@@ -220,6 +226,11 @@ class Rootless(unittest.TestCase):
         cls.guests = dict(zip(MACHINES, machines))
         for machine in machines:
             cls.addClassCleanup(machine.kill)
+        cls.guests["vm2"].output(f"ssh-server '{key.with_suffix('.key.pub').read_text().strip()}'")
+        for machine in machines:
+            machine.start_peer(NETWORK_PORT)
+            machine.output(f"socat TCP4-LISTEN:{LOOPBACK_PORT},bind=127.0.0.1,reuseaddr,fork "
+                           f"SYSTEM:hostname </dev/null >/dev/null 2>&1 &")
 
     @classmethod
     def links(cls):
@@ -229,17 +240,17 @@ class Rootless(unittest.TestCase):
 
     @classmethod
     def boot(cls, name):
-        boot = f"netfwd.name={name}"
+        boot, devices = f"netfwd.name={name}", [(cls.place / name, harness.UmlGuest.NET)]
+        if name == "vm2":
+            boot += " netfwd.agent=off"
+        else:
+            devices.append((cls.place / "vsock", harness.UmlGuest.VSOCK))
         if harness.SOAK:
             return harness.QemuGuest(f"stream {cls.place}/vms", boot=boot,
                                      mac=f"52:54:00:00:00:0{name[-1]}")
-        return harness.UmlGuest((cls.place / name, harness.UmlGuest.NET), boot=boot)
+        return harness.UmlGuest(*devices, boot=boot)
 
     def test_all_ports_of_each_are_on_its_loopback_address(self):
-        for name, machine in self.guests.items():
-            machine.start_peer(NETWORK_PORT)
-            machine.output(f"socat TCP4-LISTEN:{LOOPBACK_PORT},bind=127.0.0.1,reuseaddr,fork "
-                           f"SYSTEM:hostname </dev/null >/dev/null 2>&1 &")
         for name in self.guests:
             host = loopback_of(name)
             for port in (NETWORK_PORT, LOOPBACK_PORT, 5201):  # the last, of iperf3
@@ -249,6 +260,24 @@ class Rootless(unittest.TestCase):
             self.assertEqual(result["answer"], result["expected"])
             with socket.create_connection((host, LOOPBACK_PORT), PATIENCE) as client:
                 self.assertEqual(client.makefile().read(), f"{name}\n")
+
+    def test_each_goes_by_the_ways_that_it_has(self):
+        vm1 = {"grpc"} if harness.SOAK else {"vsock", "grpc"}
+        wanted = {"vm1": vm1, "vm2": {"ssh", "grpc"}}
+
+        def up():
+            found = {name: set() for name in MACHINES}
+            for way in status()["ways"]:
+                if way["state"] == "up" and way["name"] != "direct":
+                    found[way["guest_name"]].add(way["name"])
+            return found
+
+        harness.until(lambda: up() == wanted, harness.BOOT_TIMEOUT, f"{wanted}")
+        for name, ways in wanted.items():
+            host = f"{loopback_of(name)}:{LOOPBACK_PORT}"
+            forward = harness.until(lambda h=host: [f for f in status()["forwards"]
+                                                    if f["host"] == h], PATIENCE, host)[0]
+            self.assertIn(forward["via"], ways)
 
     def test_they_reach_each_other(self):
         self.guests["vm1"].output(f"ping -c 1 -W 10 {address_of('vm2')}", 60)

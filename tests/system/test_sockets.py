@@ -187,7 +187,7 @@ class Sockets(unittest.TestCase):
         self.check_stream(self.inside.run(connect, TCP, local(9001)), server)
 
     def verb(self, name, *arguments):
-        return subprocess.run([harness.Netfwd.binary(), name, f"--socket={self.control}",
+        return subprocess.run([harness.Netfwd.binary(), name, f"--control={self.control}",
                                *arguments],
                               capture_output=True, text=True, timeout=20, check=True).stdout
 

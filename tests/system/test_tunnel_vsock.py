@@ -28,6 +28,7 @@ SOAK_BULK = {"vsock": 10240 * MEGA, "grpc": 10240 * MEGA, "ssh": 1024 * MEGA}
 CONCURRENT = 1000 if harness.SOAK else 100
 DUAL_PORT, AUTO_PORT, OPEN_PORT = 7001, 7002, 7003  # followed: the way is chosen
 UNIX_PATH = "/tmp/echo.sock"
+BACK = 7004  # in the guest: leads to a server of the host
 
 
 def forward(guest, host, via, proto="tcp"):
@@ -40,12 +41,16 @@ class TunnelVsock(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        if harness.Agent.is_sanitized():
+            raise unittest.SkipTest("no address sanitizer in User-Mode Linux")
         os.environ["XDG_STATE_HOME"] = str(harness.new_path("state"))
         cls.addClassCleanup(os.environ.pop, "XDG_STATE_HOME")
         cls.nic, cls.vsock = harness.new_path("nic"), harness.new_path("sock")
         cls.uds, cls.control = harness.new_path("vsock"), harness.new_path("control")
         cls.ports = {way: harness.free_port() for way in (*WAYS, "udp")}
         cls.closed = {way: harness.free_port() for way in (*WAYS, "udp")}
+        cls.server = peer.Server()
+        cls.addClassCleanup(cls.server.close)
         cls.key, cls.unix = make_key(), harness.new_path("unix")
         cls.config = pathlib.Path(harness.new_path("yaml"))
         cls.config.write_text(cls.rules())
@@ -80,6 +85,9 @@ class TunnelVsock(unittest.TestCase):
         text += forward(CLOSED_PORT, cls.closed["udp"], "vsock", "udp")
         for port in (AUTO_PORT, OPEN_PORT):
             text += f"- {{guestPort: {port}, via: auto}}\n"
+        for proto in ("tcp", "udp"):
+            text += (f"- {{guestPort: {BACK}, hostPort: {cls.server.port}, proto: {proto}, "
+                     "reverse: true, via: vsock}\n")
         return text + f"- {{guestSocket: {UNIX_PATH}, hostSocket: {cls.unix}, via: vsock}}\n"
 
     @classmethod
@@ -101,7 +109,7 @@ class TunnelVsock(unittest.TestCase):
                 self.assertEqual(result["answer"], result["expected"])
 
     def status(self):
-        command = [harness.Netfwd.binary(), "status", "--json", f"--socket={self.control}"]
+        command = [harness.Netfwd.binary(), "status", "--json", f"--control={self.control}"]
         return json.loads(subprocess.check_output(command, timeout=PATIENCE))
 
     def serve(self, listen):
@@ -140,6 +148,12 @@ class TunnelVsock(unittest.TestCase):
         self.assertEqual(result["answer"], result["expected"])
         refused = self.check("datagram_fate", "udp", ports=self.closed)
         self.assertEqual(refused["answer"], "ECONNREFUSED")
+
+    def test_programs_of_the_guest_reach_a_server_of_the_host(self):
+        for result in (self.guest.check("datagrams", "127.0.0.1", BACK, 0, 1, 1400, peer.UDP_MAX),
+                       self.guest.check("upload", "127.0.0.1", BACK, 20 * MEGA),
+                       self.guest.check("download", "127.0.0.1", BACK, 20 * MEGA)):
+            self.assertEqual(result["answer"], result["expected"])
 
     def test_a_unix_socket_of_the_guest(self):
         self.serve(f"UNIX-LISTEN:{UNIX_PATH}")

@@ -109,6 +109,34 @@ static void other_fields_are_put_together_in_their_order(void **state)
 	}
 }
 
+static void payload_that_others_take_is_passed_over(void **state)
+{
+	uint8_t message[sizeof(mixed)];
+	const uint8_t *data = message;
+	struct grpc_reader r;
+	size_t len = 13; /* to "pa" */
+
+	(void)state;
+	memcpy(message, mixed, sizeof(mixed));
+	message[4] = 30;
+	grpc_reader_init(&r, &split);
+	assert_int_equal(grpc_reader_payload_left(&r), 0);
+	assert_int_equal(grpc_reader_next(&r, &data, &len), GRPC_PAYLOAD);
+	assert_int_equal(r.piece_len, 2);
+	assert_int_equal(grpc_reader_payload_left(&r), 5);
+	grpc_reader_skip_payload(&r, 4);
+	assert_int_equal(grpc_reader_payload_left(&r), 1);
+	grpc_reader_skip_payload(&r, 1);
+	assert_int_equal(grpc_reader_payload_left(&r), 0);
+	data = message + 18;
+	len = 17;
+	assert_int_equal(grpc_reader_next(&r, &data, &len), GRPC_MESSAGE);
+	assert_true(r.has_payload);
+	assert_int_equal(r.rest_len, 21);
+	assert_int_equal(len, 0);
+	grpc_reader_deinit(&r);
+}
+
 static void messages_follow_each_other(void **state)
 {
 	uint8_t bytes[64];
@@ -208,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(head_is_read_back_for_every_length_of_its_varint),
 		cmocka_unit_test(other_fields_are_put_together_in_their_order),
+		cmocka_unit_test(payload_that_others_take_is_passed_over),
 		cmocka_unit_test(messages_follow_each_other),
 		cmocka_unit_test(without_payload_field_the_message_comes_whole),
 		cmocka_unit_test(what_is_no_message_is_refused),

@@ -273,21 +273,32 @@ static void message_that_would_fill_the_memory_is_refused(void **state)
 static void places_are_checked(void **state)
 {
 	char path[RPC_PATH_SIZE + 8] = "\x1a\x6c/";
-	struct rpc_place place;
+	struct rpc_open at;
 	struct message m;
 
 	(void)state;
 	memset(path + 3, 'x', RPC_PATH_SIZE - 1);
-	assert_int_equal(message_parse_place((uint8_t *)path, 2 + 108, &place), -EPROTO);
+	assert_int_equal(message_parse_listen_at((uint8_t *)path, 2 + 108, &at), -EPROTO);
 	path[1]--;
-	assert_int_equal(message_parse_place((uint8_t *)path, 2 + 107, &place), 0);
-	assert_int_equal(strlen(place.path), 107);
-	assert_int_equal(message_parse_place((const uint8_t *)"\x1a\x01x", 3, &place), -EPROTO);
-	assert_int_equal(message_parse_place((const uint8_t *)"\x0a\x03xxx\x10\x01", 7, &place),
+	assert_int_equal(message_parse_listen_at((uint8_t *)path, 2 + 107, &at), 0);
+	assert_int_equal(strlen(at.place.path), 107);
+	assert_int_equal(message_parse_listen_at((const uint8_t *)"\x1a\x01x", 3, &at), -EPROTO);
+	assert_int_equal(message_parse_listen_at((const uint8_t *)"\x0a\x03xxx\x10\x01", 7, &at),
 			 -EPROTO);
-	assert_int_equal(message_parse_place((const uint8_t *)"\x0a\x04xxxx", 6, &place), -EPROTO);
+	assert_int_equal(message_parse_listen_at((const uint8_t *)"\x0a\x04xxxx", 6, &at), -EPROTO);
 
-	assert_int_equal(message_place(&place, &m), 0);
+	/* a UNIX socket has no datagrams here */
+	assert_int_equal(message_parse_listen_at((const uint8_t *)"\x1a\x02/x\x20\x01", 6, &at),
+			 -EPROTO);
+
+	at = (struct rpc_open){ .is_udp = true, .place.endpoint = { IPADDR_V4(127, 0, 0, 1), 53 } };
+	assert_int_equal(message_listen_at(&at, &m), 0);
+	at = (struct rpc_open){ 0 };
+	assert_int_equal(
+		message_parse_listen_at(m.data + GRPC_PREFIX_SIZE, m.len - GRPC_PREFIX_SIZE, &at),
+		0);
+	assert_true(at.is_udp);
+	assert_int_equal(at.place.endpoint.port, 53);
 	free(m.data);
 }
 

@@ -27,7 +27,7 @@ static void expect_same(const struct rpc_open *open)
 	assert_int_equal(raw_header_size(header), len);
 	assert_int_equal(raw_header_decode(header, len, &back), 0);
 	assert_int_equal(back.is_udp, open->is_udp);
-	assert_int_equal(back.accepted, 0);
+	assert_int_equal(back.accepted, open->accepted);
 	assert_string_equal(back.place.path, open->place.path);
 	assert_int_equal(back.place.endpoint.port, open->place.endpoint.port);
 	assert_true(ipaddr_equal(&back.place.endpoint.addr, &open->place.endpoint.addr));
@@ -65,6 +65,17 @@ static void every_place_comes_back(void **state)
 	expect_same(&open);
 }
 
+static void the_number_of_what_was_accepted_comes_back(void **state)
+{
+	struct rpc_open open = { .accepted = 1 };
+
+	(void)state;
+	expect_same(&open);
+	open.accepted = UINT64_MAX - 1;
+	open.is_udp = true;
+	expect_same(&open);
+}
+
 /* What is changed in a good header, so that it is none. */
 struct change {
 	size_t at;
@@ -86,14 +97,18 @@ static void expect_none(const struct rpc_open *open, const struct change *change
 static void bad_headers_are_none(void **state)
 {
 	static const struct change of_tcp[] = {
-		{ 0, 'X' }, { 3, 0 }, { 3, 2 }, /* not ours, other versions */
-		{ 4, 0 },   { 4, 3 }, { 4, 4 }, /* a kind that does not fit, or is none */
-		{ 5, 0 },   { 5, 5 }, { 7, 0 }, /* half an address; port 0 */
+		{ 0, 'X' }, { 3, 0 }, { 3, 2 },		  /* not ours, other versions */
+		{ 4, 0 },   { 4, 3 }, { 4, 4 },		  /* a kind that does not fit, or is none */
+		{ 4, 6 },   { 5, 0 }, { 5, 5 }, { 7, 0 }, /* half an address; port 0 */
 	};
 	static const struct change of_path[] = {
 		{ 5, 0 }, { 5, 108 }, { 7, 1 }, { 8, 'x' }, { 9, 0 },
 	};
+	static const struct change of_accepted[] = {
+		{ 5, 4 }, { 7, 1 }, { 15, 0 } /* so that the number is 0 */
+	};
 	struct rpc_open tcp = open_of("127.0.0.1", 80, false), unix_socket = { 0 };
+	struct rpc_open accepted = { .accepted = 1 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(of_tcp) / sizeof(of_tcp[0]); i++)
@@ -101,6 +116,8 @@ static void bad_headers_are_none(void **state)
 	(void)snprintf(unix_socket.place.path, sizeof(unix_socket.place.path), "/run/x");
 	for (size_t i = 0; i < sizeof(of_path) / sizeof(of_path[0]); i++)
 		expect_none(&unix_socket, &of_path[i]);
+	for (size_t i = 0; i < sizeof(of_accepted) / sizeof(of_accepted[0]); i++)
+		expect_none(&accepted, &of_accepted[i]);
 }
 
 static void an_answer_tells_how_it_went(void **state)
@@ -127,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_header_is_what_raw_header_h_says),
 		cmocka_unit_test(every_place_comes_back),
+		cmocka_unit_test(the_number_of_what_was_accepted_comes_back),
 		cmocka_unit_test(bad_headers_are_none),
 		cmocka_unit_test(an_answer_tells_how_it_went),
 	};
