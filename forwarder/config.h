@@ -52,6 +52,7 @@ struct config_guest {			   /* at most one of stream, dgram, vhost_user and netns
 	char *netns, *ifname;
 	char *vsock, *vsock_uds, *vsock_connect; /* paths of sockets */
 	int64_t vsock_cid;
+	int busy_poll_us;
 };
 
 struct config_keepalive {

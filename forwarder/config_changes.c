@@ -35,6 +35,7 @@ static const struct key keys[] = {
 	TEXT_KEY("guest.ifname", struct config, guest.ifname),
 	TEXT_KEY("guest.vsock", struct config, guest.vsock),
 	KEY("guest.vsockCid", struct config, guest.vsock_cid),
+	KEY("guest.busyPoll", struct config, guest.busy_poll_us),
 	TEXT_KEY("guest.vsockUds", struct config, guest.vsock_uds),
 	TEXT_KEY("guest.vsockConnect", struct config, guest.vsock_connect),
 	TEXT_KEY("ssh.host", struct config, ssh.host),

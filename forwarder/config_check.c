@@ -77,6 +77,10 @@ static void check_guest(const struct config_guest *g, struct problems *problems)
 {
 	char error[NETWORK_SPEC_ERROR_SIZE];
 
+	if (g->busy_poll_us < 0 || g->busy_poll_us > NETWORK_SPEC_BUSY_POLL_MAX)
+		problems_error(problems, "guest.busyPoll",
+			       "must be 1 to %d, in microseconds, but is %d",
+			       NETWORK_SPEC_BUSY_POLL_MAX, g->busy_poll_us);
 	check_socket("guest.stream", g->stream, problems);
 	check_socket("guest.dgram", g->dgram, problems);
 	check_socket("guest.vhostUser", g->vhost_user, problems);

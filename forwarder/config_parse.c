@@ -79,6 +79,7 @@ static const cyaml_schema_field_t guest_fields[] = {
 	STRING("ifname", struct config_guest, ifname),
 	STRING("vsock", struct config_guest, vsock),
 	INT("vsockCid", struct config_guest, vsock_cid),
+	INT("busyPoll", struct config_guest, busy_poll_us),
 	STRING("vsockUds", struct config_guest, vsock_uds),
 	STRING("vsockConnect", struct config_guest, vsock_connect),
 	CYAML_FIELD_END,

@@ -98,6 +98,7 @@ static int open_socket_file(struct loop *loop, const struct options *o, struct l
 	const struct link_vhost_user_config vhost_user = {
 		.mtu = o->mtu,
 		.mac = qemu_mac(o->link_path, strlen(o->link_path)),
+		.busy_poll_us = o->busy_poll_us,
 	};
 	int r;
 

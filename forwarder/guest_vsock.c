@@ -20,6 +20,7 @@ struct guest_vsock {
 
 static int open_vsock(struct loop *loop, const struct options *o, struct vsock **out)
 {
+	const struct vsock_device_config config = { o->vsock_cid, o->busy_poll_us };
 	int r;
 
 	if (o->vsock_peer) {
@@ -29,7 +30,7 @@ static int open_vsock(struct loop *loop, const struct options *o, struct vsock *
 		return r;
 	}
 	if (o->vsock_path) {
-		r = vsock_device_listen(loop, o->vsock_path, o->vsock_cid, out);
+		r = vsock_device_listen(loop, o->vsock_path, &config, out);
 		if (r < 0)
 			log_error("%s: %s", o->vsock_path, guest_link_explain(r));
 		return r;

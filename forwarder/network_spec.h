@@ -5,6 +5,7 @@
 
 #define NETWORK_SPEC_MTU_MIN 1280 /* IPv6's, RFC 8200 section 5 */
 #define NETWORK_SPEC_MTU_MAX 65520
+#define NETWORK_SPEC_BUSY_POLL_MAX 1000 /* microseconds */
 
 #define NETWORK_SPEC_ERROR_SIZE 160
 

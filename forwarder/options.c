@@ -30,6 +30,7 @@ enum option_id {
 	OPT_LEASES,
 	OPT_CONFIG,
 	OPT_FORWARD,
+	OPT_BUSY_POLL,
 	OPT_MTU,
 	OPT_NETWORK,
 	OPT_NO_HOST_LOOPBACK,
@@ -51,6 +52,7 @@ static const struct option long_options[] = {
 	{ "vsock-cid", required_argument, NULL, OPT_VSOCK_CID },
 	{ "vsock-uds", required_argument, NULL, OPT_VSOCK_UDS },
 	{ "vsock-connect", required_argument, NULL, OPT_VSOCK_CONNECT },
+	{ "busy-poll", required_argument, NULL, OPT_BUSY_POLL },
 	{ "netns", required_argument, NULL, OPT_NETNS },
 	{ "ifname", required_argument, NULL, OPT_IFNAME },
 	{ "shared", no_argument, NULL, OPT_SHARED },
@@ -243,6 +245,17 @@ static int parse_nic(struct parser *p)
 	return bad(p, "--nic %s: must be auto, stream or vhost-user", optarg);
 }
 
+static int parse_busy_poll(struct parser *p)
+{
+	long us = parse_number(optarg, OPTIONS_BUSY_POLL_MAX);
+
+	if (us < 1)
+		return bad(p, "--busy-poll %s: must be 1 to %d, in microseconds", optarg,
+			   OPTIONS_BUSY_POLL_MAX);
+	p->o->busy_poll_us = (unsigned int)us;
+	return 0;
+}
+
 static int parse_cid(struct parser *p)
 {
 	char *end;
@@ -349,6 +362,8 @@ static int take_option(struct parser *p, int option)
 		return 0;
 	case OPT_FORWARD:
 		return parse_forward(p);
+	case OPT_BUSY_POLL:
+		return parse_busy_poll(p);
 	case OPT_MTU:
 		return parse_mtu(p);
 	case OPT_NETWORK:
@@ -499,6 +514,8 @@ static int check_together(struct parser *p)
 	if (o->vsock_uds && !o->vsock_path && !o->vsock_cid && !o->config_path)
 		return bad(p, "--vsock-uds offers the guest's vsock to other programs; "
 			      "give --vsock PATH or --vsock-cid too");
+	if (!o->config_path && options_check_polling(o, p->error) < 0)
+		return -EINVAL;
 	if (o->link == OPTIONS_LINK_FD && o->ready_fd == o->link_fd)
 		return bad(p, "--fd and --ready-fd are both %d; they are two descriptors",
 			   o->link_fd);
@@ -557,21 +574,4 @@ void options_deinit(struct options *options)
 	free(options->links);
 	options->links = NULL;
 	shared_options_deinit(&options->shared);
-}
-
-/* A NIC on a QEMU socket has no scatter-gather to offer, so the guest's kernel makes
- * each frame one piece of memory. Up to 32 KiB that is its usual unit; above, it
- * copies once more: 65520 is a third slower than 32000. */
-void options_complete(struct options *o)
-{
-	bool has_pieces = o->link == OPTIONS_LINK_NETNS || o->link == OPTIONS_LINK_VHOST_USER;
-
-	if (o->vsock_path && !o->vsock_cid)
-		o->vsock_cid = OPTIONS_CID_DEFAULT;
-	if (o->mtu != 0)
-		return;
-	if (o->link == OPTIONS_LINK_SHARED)
-		o->mtu = OPTIONS_MTU_SHARED;
-	else
-		o->mtu = has_pieces ? OPTIONS_MTU_MAX : OPTIONS_MTU_QEMU;
 }

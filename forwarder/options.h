@@ -44,6 +44,7 @@ enum options_nic {
 
 #define OPTIONS_MTU_MIN NETWORK_SPEC_MTU_MIN
 #define OPTIONS_MTU_MAX NETWORK_SPEC_MTU_MAX
+#define OPTIONS_BUSY_POLL_MAX NETWORK_SPEC_BUSY_POLL_MAX
 #define OPTIONS_CID_DEFAULT 3
 #define OPTIONS_CID_MAX (UINT32_MAX - 1)
 
@@ -71,6 +72,7 @@ struct options {
 	const char *vsock_path, *vsock_uds;
 	const char *vsock_peer; /* where another program offers it; alone, or NULL */
 	uint32_t vsock_cid;
+	unsigned int busy_poll_us; /* of devices in the guest's memory; 0: no polling */
 
 	const char *config_path;     /* NULL: no file */
 	const struct config *config; /* NULL, or what options_merge() took in */
@@ -108,3 +110,5 @@ const char *options_help(void);
 #define OPTIONS_MTU_QEMU 32000
 #define OPTIONS_MTU_SHARED 1500
 void options_complete(struct options *options);
+/* Polling needs a device in the guest's memory: 0, or -EINVAL with one line. */
+int options_check_polling(const struct options *options, char error[static OPTIONS_ERROR_SIZE]);

@@ -28,6 +28,8 @@ static const char help_text[] =
 	"                     what the guest connects to goes to PATH_PORT\n"
 	"  --vsock-connect PATH   use one that another program offers in that way, as\n"
 	"                     Firecracker and cloud-hypervisor do\n"
+	"  --busy-poll USEC   look for more in a guest's memory for so long before sleeping;\n"
+	"                     1 to 1000, none by default\n"
 	"\n"
 	"Many guests on one network, which reach each other by address and name:\n"
 	"  --shared           any number of --stream, --dgram, --vhost-user, --fd and\n"

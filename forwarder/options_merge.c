@@ -37,6 +37,8 @@ static void merge_guest(struct options *o, const struct config_guest *guest)
 	}
 	if (o->link == OPTIONS_LINK_NETNS && !o->is_ifname_given && guest->ifname)
 		o->ifname = guest->ifname;
+	if (!o->busy_poll_us)
+		o->busy_poll_us = (unsigned int)guest->busy_poll_us;
 	merge_vsock(o, guest);
 }
 
@@ -169,6 +171,8 @@ int options_merge(struct options *options, const struct config *config,
 			       "give --vsock or guest.vsock too, or a CID");
 		return -EINVAL;
 	}
+	if (options_check_polling(options, error) < 0)
+		return -EINVAL;
 	if (options->is_ifname_given && options->link != OPTIONS_LINK_NETNS &&
 	    options->link != OPTIONS_LINK_SHARED) {
 		(void)snprintf(error, OPTIONS_ERROR_SIZE,

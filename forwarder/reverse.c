@@ -217,6 +217,9 @@ static const char *explain(const struct reversal *r, int error, char text[LISTEN
 		       "take another";
 	if (error == -EADDRINUSE)
 		return "another program of the guest has it";
+	if (error == -EOPNOTSUPP)
+		return "this way cannot listen on a socket in the guest: netfwd was built with an "
+		       "installed libssh2; take the agent, via: grpc";
 	if (error == -EACCES)
 		return "the guest's kernel does not allow it; ports below 1024 are root's";
 	if (error == -ENOTCONN && !(r->tunnel && r->tunnel->error[0]))

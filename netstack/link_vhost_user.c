@@ -270,8 +270,7 @@ static void on_drain(void *arg)
 	if (!l->is_running)
 		return;
 	vhost_backend_flush(l->backend, QUEUE_FROM_GUEST);
-	if (n == RX_BUDGET ||
-	    virtqueue_enable_kicks(vhost_backend_queue(l->backend, QUEUE_FROM_GUEST)))
+	if (n == RX_BUDGET || vhost_backend_await(l->backend, QUEUE_FROM_GUEST))
 		loop_defer(l->loop, &l->drain);
 }
 
@@ -518,6 +517,7 @@ int link_vhost_user_listen(struct loop *loop, const char *path,
 		.n_needed = N_QUEUES,
 		.config = l->config,
 		.config_size = CONFIG_SIZE,
+		.busy_poll_us = config->busy_poll_us,
 	};
 	r = vhost_server_listen(loop, path, &device, &l->server);
 	if (r < 0) {

@@ -15,11 +15,14 @@
 struct link;
 struct loop;
 
-/* What a front end is told that asks us for the configuration (QEMU does not: it
- * has its own). */
+/* mtu and mac are what a front end is told that asks us (QEMU does not: it has its
+ * own). */
 struct link_vhost_user_config {
 	uint16_t mtu;
 	struct mac mac;
+	/* Microseconds to look for more from the guest before sleeping, and being woken
+	 * by its driver: latency, and kicks of its, for processor time. 0: none. */
+	unsigned int busy_poll_us;
 };
 
 /* Listens on a UNIX socket, as link_stream_listen() does. */

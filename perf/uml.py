@@ -76,13 +76,14 @@ def agent(via):
 
 @contextlib.contextmanager
 def ssh(carrier):
-    """netfwd by the guest's sshd, over vsock or over its card."""
+    """netfwd by the guest's sshd: over its card ("nic"), or over vsock, where sshd has the
+    connection itself ("sshd") or the agent hands it on ("agent")."""
     key = make_key()
     file = config("ssh", "ssh:", "  user: root", f"  identityFile: {key}",
-                  "  hostKeyChecking: no", f"  overVsock: {str(carrier == 'vsock').lower()}",
+                  "  hostKeyChecking: no", f"  overVsock: {str(carrier != 'nic').lower()}",
                   "agent: {transport: none}")
     with machine(f"--config={file}", "-v") as (p, guest):
-        UmlSshd(guest, key, by_vsock=carrier == "vsock")
+        UmlSshd(guest, key, by_vsock=carrier == "sshd", by_agent=carrier == "agent")
         wait(p, lambda: "by ssh is up" in p.log(), "the tunnel")
         yield path(guest, p)
 

@@ -339,6 +339,7 @@ int http2_new(struct loop *loop, const struct http2_config *config, struct strea
 	}
 	stream_set_ready(transport, on_ready, h);
 	schedule(h);
+	h->reads_on = true; /* a transport calls when it was asked in vain */
 	loop_defer(loop, &h->work);
 	*out = h;
 	return 0;

@@ -116,7 +116,7 @@ static bool is_fatal(int r)
 static void close_line(struct ssh_lines *l, struct line *line)
 {
 	let_go(l, line);
-	if (libssh2_channel_free(line->lib) != LIBSSH2_ERROR_EAGAIN) {
+	if (ssh2_more_free(l->session, line->lib) != LIBSSH2_ERROR_EAGAIN) {
 		free_line(l, line);
 	} else if (!line->is_closing) {
 		line->is_closing = true;
@@ -259,8 +259,11 @@ int ssh_lines_notice(struct ssh_lines *l, struct ssh_channel *channel)
 struct ssh_channel *ssh_lines_adopt(struct ssh_lines *l, LIBSSH2_CHANNEL *lib)
 {
 	struct ssh_channel *channel = ssh_channel_new();
-	struct line *line = channel ? new_line(l, channel) : NULL;
+	struct line *line = NULL;
+	uint32_t id;
 
+	if (channel && ssh2_more_id(l->session, lib, &id) == 0)
+		line = new_line(l, channel);
 	if (!line) {
 		if (channel) {
 			ssh_channel_release(channel);
@@ -271,7 +274,7 @@ struct ssh_channel *ssh_lines_adopt(struct ssh_lines *l, LIBSSH2_CHANNEL *lib)
 	list_append(&l->busy, &line->turn);
 	line->lib = lib;
 	line->is_started = true;
-	set_id(l, line, ssh2_more_id(lib));
+	set_id(l, line, id);
 	ssh_channel_opened(channel);
 	return channel;
 }
@@ -354,7 +357,7 @@ int ssh_lines_receive(struct ssh_lines *l, unsigned int saw)
 /* ---- to the guest ---- */
 
 /* LIBSSH2_ERROR_EAGAIN: not now, a key exchange is on. */
-static int grant_window(struct line *line, size_t n_returned)
+static int grant_window(struct ssh_lines *l, struct line *line, size_t n_returned)
 {
 	int r;
 
@@ -365,7 +368,7 @@ static int grant_window(struct line *line, size_t n_returned)
 	}
 	if (line->granted == 0)
 		return 0;
-	r = libssh2_channel_receive_window_adjust2(line->lib, line->granted, 1, NULL);
+	r = ssh2_more_grant(l->session, line->lib, line->granted);
 	if (r == 0)
 		line->granted = 0;
 	return r;
@@ -416,7 +419,7 @@ static ssize_t take_turn(struct ssh_lines *l, struct line *line)
 	ssize_t r;
 
 	todo = ssh_channel_todo(line->channel);
-	r = grant_window(line, todo.n_returned);
+	r = grant_window(l, line, todo.n_returned);
 	if (r < 0)
 		return r;
 	if (todo.leave == SSH_LEAVE_RESET) {

@@ -95,13 +95,16 @@ static int ask_for_path(struct ssh_listens *l, struct ssh_reverse *r, bool *is_g
 
 static int ask_to_listen(struct ssh_listens *l, struct ssh_reverse *r)
 {
-	bool is_granted;
-	int error = *r->path ? ask_for_path(l, r, &is_granted) : ask_for_port(l, r, &is_granted);
+	bool is_granted = false, is_possible = !*r->path || ssh2_more_can_listen_on_paths();
+	int error = 0;
 
+	if (is_possible)
+		error = *r->path ? ask_for_path(l, r, &is_granted) :
+				   ask_for_port(l, r, &is_granted);
 	if (error < 0)
 		return error;
 	r->is_listening = is_granted;
-	ssh_reverse_answered(r, is_granted ? 0 : -EADDRINUSE);
+	ssh_reverse_answered(r, is_granted ? 0 : is_possible ? -EADDRINUSE : -EOPNOTSUPP);
 	ssh_mailbox_put(l->lines->loop, &r->to_loop);
 	if (!is_granted)
 		let_go(l, r);
@@ -166,7 +169,7 @@ static void take_in(struct ssh_listens *l, struct ssh_reverse *r, LIBSSH2_CHANNE
 	struct ssh_channel *channel = ssh_lines_adopt(l->lines, lib);
 
 	if (!channel) {
-		(void)libssh2_channel_free(lib);
+		(void)ssh2_more_free(l->lines->session, lib);
 		return;
 	}
 	ssh_reverse_put(r, channel);

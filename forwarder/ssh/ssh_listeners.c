@@ -59,7 +59,7 @@ void ssh_listeners_ask(struct ssh_listeners *all, struct ssh_session *session)
 	list_for_each(node, &all->all) {
 		struct tunnel_listener *l = container_of(node, struct tunnel_listener, node);
 
-		if (session && !l->reverse && l->told != -EADDRINUSE)
+		if (session && !l->reverse && l->told != -EADDRINUSE && l->told != -EOPNOTSUPP)
 			ask_for(l, session);
 	}
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <ssh2_more.h>
+
 #include "forwarder/ssh/known_hosts.h"
 #include "forwarder/ssh/ssh_mailbox.h"
 #include "forwarder/ssh/ssh_memory.h"
@@ -90,18 +92,22 @@ static void free_memory(void *p, void **abstract)
 	ssh_memory_free(p);
 }
 
+static void *allocate(void *memory, size_t size)
+{
+	return ssh_memory_get(memory, size);
+}
+
 static int start(struct ssh_login *l)
 {
+	const struct ssh2_hooks hooks = { ssh_transport_send, ssh_transport_receive, allocate,
+					  ssh_memory_free, l->transport->memory };
+
 	l->session = libssh2_session_init_ex(get_memory, free_memory, resize_memory, l->transport);
 	if (!l->session)
 		return fail(l, -ENOMEM, "no memory");
 	libssh2_session_set_blocking(l->session, 0);
-	/* NOLINTBEGIN(bugprone-casting-through-void): libssh2's way of taking them */
-	libssh2_session_callback_set2(l->session, LIBSSH2_CALLBACK_SEND,
-				      (libssh2_cb_generic *)ssh_transport_send);
-	libssh2_session_callback_set2(l->session, LIBSSH2_CALLBACK_RECV,
-				      (libssh2_cb_generic *)ssh_transport_receive);
-	/* NOLINTEND(bugprone-casting-through-void) */
+	if (ssh2_more_start(l->session, &hooks) < 0)
+		return fail(l, -ENOMEM, "no memory");
 	for (size_t i = 0; i < sizeof(preferences) / sizeof(preferences[0]); i++) {
 		if (libssh2_session_method_pref(l->session, preferences[i].method,
 						preferences[i].list) < 0)

@@ -13,6 +13,7 @@
 struct ssh_memory;
 
 struct ssh_transport {
+	void *more;		   /* of ssh2_more.h, and first for it */
 	struct ssh_memory *memory; /* of the session: for its allocator */
 	int fd;			   /* non-blocking; owned */
 	uint8_t *kept;

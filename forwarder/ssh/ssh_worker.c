@@ -97,7 +97,7 @@ static struct timespec patience(const struct work *w, bool is_busy)
 	return (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L };
 }
 
-/* Sleeps when there is nothing to do. True: the socket can be read. */
+/* Sleeps when there is nothing to do. True: something may have come. */
 static bool wait_for_work(struct work *w)
 {
 	struct pollfd p[] = {
@@ -105,12 +105,14 @@ static bool wait_for_work(struct work *w)
 		{ .fd = w->worker->to_worker.fd, .events = POLLIN },
 	};
 	bool is_busy = ssh_lines_can_go_on(&w->lines) || ssh_transport_has_more(&w->transport) ||
+		       ssh2_more_has_more(w->lines.session) ||
 		       !ssh_mailbox_may_sleep(&w->worker->to_worker);
 	const struct timespec timeout = patience(w, is_busy);
 	bool is_readable =
 		ppoll(p, 2, &timeout, NULL) > 0 && (p[0].revents & (POLLIN | POLLERR | POLLHUP));
 
-	return is_readable || ssh_transport_has_more(&w->transport);
+	return is_readable || ssh_transport_has_more(&w->transport) ||
+	       ssh2_more_has_more(w->lines.session);
 }
 
 /* Of what this round has received, which began with so many bytes in all. */
@@ -157,6 +159,7 @@ static void end_session(LIBSSH2_SESSION *session, struct ssh_transport *t, bool 
 	if (!is_wanted)
 		(void)libssh2_session_disconnect(session, "no longer needed");
 	t->is_dead = true; /* so nothing waits from here on */
+	ssh2_more_stop(session);
 	while (libssh2_session_free(session) == LIBSSH2_ERROR_EAGAIN)
 		;
 }

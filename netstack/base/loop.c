@@ -143,6 +143,12 @@ uint64_t loop_now_ms(struct loop *loop)
 	return uv_now(&loop->uv);
 }
 
+uint64_t loop_exact_us(struct loop *loop)
+{
+	(void)loop;
+	return uv_hrtime() / 1000;
+}
+
 void loop_do_not_sleep(struct loop *loop)
 {
 	loop->do_not_sleep = true;

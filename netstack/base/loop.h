@@ -28,6 +28,8 @@ int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* Milliseconds of a monotonic clock, as of the start of the round. */
 uint64_t loop_now_ms(struct loop *loop);
+/* The same clock in microseconds, and now: it goes on within a round. */
+uint64_t loop_exact_us(struct loop *loop);
 /* The next sleep returns at once, from whatever callback this is called. */
 void loop_do_not_sleep(struct loop *loop);
 

@@ -411,6 +411,7 @@ int vhost_backend_new(struct loop *loop, const struct vhost_device *device,
 		v->backend = b;
 		v->kick_fd = v->call_fd = v->err_fd = -1;
 	}
+	vring_init_polling(b);
 	*out = b;
 	return 0;
 }
@@ -421,5 +422,6 @@ void vhost_backend_free(struct vhost_backend *b)
 		return;
 	b->is_started = false; /* nobody is to be told: a needed queue stops first */
 	vhost_backend_reset(b);
+	vring_end_polling(b);
 	free(b);
 }

@@ -41,6 +41,10 @@ void vhost_backend_reset(struct vhost_backend *backend);
 /* Of those that were offered, the ones the driver has accepted. */
 bool vhost_backend_has(const struct vhost_backend *backend, unsigned int feature);
 struct virtqueue *vhost_backend_queue(struct vhost_backend *backend, unsigned int queue);
+/* The queue was found empty: kicked() comes when there is more. True if there is more
+ * already. A device that is polled goes on looking for a while before it asks the
+ * driver for a kick. */
+bool vhost_backend_await(struct vhost_backend *backend, unsigned int queue);
 /* Shows the driver what was pushed, and signals if it wants that. */
 void vhost_backend_flush(struct vhost_backend *backend, unsigned int queue);
 /* The driver broke a rule in this queue (virtqueue.fault): the device stops, until

@@ -33,4 +33,5 @@ struct vhost_device {
 	unsigned int n_needed; /* the first ones, without which it cannot run */
 	const uint8_t *config; /* the configuration space, which may be empty */
 	uint32_t config_size;
+	unsigned int busy_poll_us; /* 0: sleep as soon as there is nothing to do */
 };

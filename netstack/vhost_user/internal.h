@@ -3,10 +3,10 @@
 /* Shared by backend.c, which takes messages, and vring.c, which runs queues. */
 #include <stdbool.h>
 
+#include "netstack/base/loop.h"
 #include "netstack/vhost_user/device.h"
 #include "netstack/vhost_user/virtqueue.h"
 
-struct loop;
 struct watch;
 
 /* One queue, in all states between unknown and running. */
@@ -18,6 +18,9 @@ struct vring {
 	bool is_enabled;
 	int kick_fd, call_fd, err_fd; /* eventfds, or pipes of UML's */
 	struct watch *watch;	      /* of kick_fd, while the queue runs */
+	bool is_polled;		      /* no kick was asked for: we look before each sleep, */
+	uint16_t polled_from;	      /* and until poll_end_us when nothing has come since */
+	uint64_t poll_end_us;
 };
 
 struct vhost_backend {
@@ -27,6 +30,8 @@ struct vhost_backend {
 	struct guest_memory *memory;
 	int request_fd; /* for requests of ours; we have none */
 	bool is_started;
+	struct loop_hook before_sleep; /* of a device that is polled */
+	struct loop_deferred found;    /* by polling: its device is called */
 	struct vring vrings[VHOST_MAX_QUEUES];
 };
 
@@ -40,5 +45,8 @@ static inline bool vring_is_running(const struct vring *v)
 int vring_try_start(struct vring *v);
 /* Harmless when stopped; the device is told if it needed the queue. */
 void vring_stop(struct vring *v);
+/* For a back end that polls. */
+void vring_init_polling(struct vhost_backend *b);
+void vring_end_polling(struct vhost_backend *b);
 /* The queue goes on in another mapping of the memory, from where it is. */
 int vring_move(struct vring *v, struct guest_memory *memory);

@@ -273,6 +273,11 @@ bool virtqueue_publish(struct virtqueue *q)
 	return needs_event(load(used_event(q)), q->next_used, before);
 }
 
+bool virtqueue_has_more(struct virtqueue *q)
+{
+	return q->fault || look(q) != 0; /* a fault is for the next pop to tell */
+}
+
 bool virtqueue_enable_kicks(struct virtqueue *q)
 {
 	if (q->has_event_idx)
@@ -280,7 +285,7 @@ bool virtqueue_enable_kicks(struct virtqueue *q)
 	else
 		store(q->used + RING_FLAGS, 0);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return q->fault || look(q) != 0; /* a fault is for the next pop to tell */
+	return virtqueue_has_more(q);
 }
 
 /* An event index that stays behind is asked for no more. */

@@ -77,5 +77,7 @@ bool virtqueue_publish(struct virtqueue *q);
 
 /* Whether the driver shall kick when it adds chains. After enabling, true when
  * there are some already: no kick may follow for those. */
+/* Whether there is a chain, or a fault, for the next pop. */
+bool virtqueue_has_more(struct virtqueue *q);
 bool virtqueue_enable_kicks(struct virtqueue *q);
 void virtqueue_disable_kicks(struct virtqueue *q);

@@ -33,6 +33,7 @@ void vring_stop(struct vring *v)
 		return;
 	watch_free(v->watch);
 	v->watch = NULL;
+	v->is_polled = false;
 	virtqueue_stop(&v->queue);
 	update_started(v->backend);
 }
@@ -122,6 +123,75 @@ struct virtqueue *vhost_backend_queue(struct vhost_backend *b, unsigned int queu
 	return &b->vrings[queue].queue;
 }
 
+/* ---- polling ---- */
+
+bool vhost_backend_await(struct vhost_backend *b, unsigned int queue)
+{
+	struct vring *v = &b->vrings[queue];
+
+	if (b->device.busy_poll_us == 0)
+		return virtqueue_enable_kicks(&v->queue);
+	if (!v->is_polled || v->polled_from != v->queue.next_avail)
+		v->poll_end_us = loop_exact_us(b->loop) + b->device.busy_poll_us;
+	v->is_polled = true;
+	v->polled_from = v->queue.next_avail;
+	return virtqueue_has_more(&v->queue);
+}
+
+/* Whether its device is to be called. */
+static bool poll(struct vring *v)
+{
+	struct loop *loop = v->backend->loop;
+
+	if (virtqueue_has_more(&v->queue))
+		return true;
+	if (loop_exact_us(loop) < v->poll_end_us) {
+		loop_do_not_sleep(loop);
+		return false;
+	}
+	v->is_polled = false;
+	return virtqueue_enable_kicks(&v->queue);
+}
+
+static void on_found(void *arg)
+{
+	struct vhost_backend *b = arg;
+
+	for (unsigned int i = 0; i < b->device.n_queues; i++) {
+		struct vring *v = &b->vrings[i];
+
+		if (vring_is_running(v) && virtqueue_has_more(&v->queue))
+			kicked(v);
+	}
+}
+
+static void before_sleep(void *arg)
+{
+	struct vhost_backend *b = arg;
+
+	for (unsigned int i = 0; i < b->device.n_queues && b->is_started; i++) {
+		struct vring *v = &b->vrings[i];
+
+		if (v->is_polled && poll(v))
+			loop_defer(b->loop, &b->found);
+	}
+}
+
+void vring_init_polling(struct vhost_backend *b)
+{
+	loop_deferred_init(&b->found, on_found, b);
+	b->before_sleep = (struct loop_hook){ .fn = before_sleep, .arg = b };
+	list_init(&b->before_sleep.node);
+	if (b->device.busy_poll_us)
+		loop_add_hook(b->loop, &b->before_sleep);
+}
+
+void vring_end_polling(struct vhost_backend *b)
+{
+	loop_cancel_deferred(&b->found);
+	loop_remove_hook(&b->before_sleep);
+}
+
 int vring_move(struct vring *v, struct guest_memory *memory)
 {
 	int r;
@@ -129,6 +199,7 @@ int vring_move(struct vring *v, struct guest_memory *memory)
 	if (!vring_is_running(v))
 		return vring_try_start(v);
 	vhost_backend_flush(v->backend, index_of(v));
+	v->is_polled = false;
 	virtqueue_stop(&v->queue);
 	r = virtqueue_start(&v->queue, memory, &v->layout);
 	if (r < 0) {

@@ -15,8 +15,6 @@
 #include "netstack/base/iov.h"
 #include "netstack/vsock/internal.h"
 
-/* Of what the guest may send: when that much was read, it is told. */
-#define CREDIT_STEP (VSOCK_BUFFER_SIZE / 4)
 #define CONNECT_TIMEOUT_MS 10000
 /* As Linux waits for the other side to confirm a close. */
 #define CLOSE_TIMEOUT_MS 8000
@@ -320,6 +318,16 @@ static int peek_direct(const struct vsock_conn *c, struct iovec *iov, int n)
 	return filled;
 }
 
+/* When that much was read, the guest is told. A guest may have no more on its way than its own
+ * buffer holds, whatever we offer (Linux since 2026: 256 KiB, if nobody asked for more). */
+static uint32_t credit_step(const struct vsock_conn *c)
+{
+	uint32_t window =
+		c->peer_buf_alloc < VSOCK_BUFFER_SIZE ? c->peer_buf_alloc : VSOCK_BUFFER_SIZE;
+
+	return window / 4;
+}
+
 static ssize_t conn_peek(struct stream *base, struct iovec *iov, int n, int *n_filled)
 {
 	struct vsock_conn *c = from_stream(base);
@@ -346,7 +354,7 @@ static void conn_consume(struct stream *base, size_t len)
 	c->direct_skip += len - queued;
 	c->direct_len -= len - queued;
 	c->fwd_cnt += (uint32_t)len;
-	if (c->fwd_cnt - c->told_fwd_cnt >= CREDIT_STEP && c->state == VSOCK_OPEN)
+	if (c->fwd_cnt - c->told_fwd_cnt >= credit_step(c) && c->state == VSOCK_OPEN)
 		(void)vsock_conn_send(c, PENDING_CREDIT);
 }
 

@@ -296,7 +296,7 @@ static void on_drain(void *arg)
 	if (!d->is_running)
 		return;
 	vhost_backend_flush(d->backend, VSOCK_QUEUE_FROM_GUEST);
-	if (n == BUDGET || virtqueue_enable_kicks(q))
+	if (n == BUDGET || vhost_backend_await(d->backend, VSOCK_QUEUE_FROM_GUEST))
 		loop_defer(d->loop, &d->drain);
 }
 
@@ -532,10 +532,11 @@ static int device_new(struct loop *loop, const char *name, uint32_t guest_cid,
 	return r;
 }
 
-int vsock_device_listen(struct loop *loop, const char *path, uint32_t guest_cid, struct vsock **out)
+int vsock_device_listen(struct loop *loop, const char *path, const struct vsock_device_config *c,
+			struct vsock **out)
 {
 	struct vsock_device *d;
-	int r = device_new(loop, path, guest_cid, &d);
+	int r = device_new(loop, path, c->guest_cid, &d);
 
 	if (r == 0) {
 		const struct vhost_device device = {
@@ -547,6 +548,7 @@ int vsock_device_listen(struct loop *loop, const char *path, uint32_t guest_cid,
 			.n_needed = VSOCK_QUEUE_EVENT,
 			.config = d->config,
 			.config_size = sizeof(d->config),
+			.busy_poll_us = c->busy_poll_us,
 		};
 
 		r = vhost_server_listen(loop, path, &device, &d->server);

@@ -12,9 +12,13 @@
 
 struct loop;
 
-/* Listens on a UNIX socket, as link_stream_listen() does; the guest's CID is 3 or
- * above (-EINVAL). */
-int vsock_device_listen(struct loop *loop, const char *path, uint32_t guest_cid,
+struct vsock_device_config {
+	uint32_t guest_cid;	   /* 3 or above */
+	unsigned int busy_poll_us; /* as of struct link_vhost_user_config */
+};
+
+/* Listens on a UNIX socket, as link_stream_listen() does. -EINVAL: no CID of a guest. */
+int vsock_device_listen(struct loop *loop, const char *path, const struct vsock_device_config *c,
 			struct vsock **out);
 /* Only of a vsock made here. */
 const struct vsock_counters *vsock_device_counters(const struct vsock *v);

@@ -240,6 +240,22 @@ static void a_write_waits_for_the_guests_buffers(void **state)
 	assert_int_equal(world_write_some(f, bytes, 10), 10);
 }
 
+/* Linux has no more on its way than its own buffer holds, which is less than ours. */
+static void a_guest_of_a_small_buffer_is_told_before_that_is_full(void **state)
+{
+	static uint8_t bytes[20000];
+	struct vsock_world *f = *state;
+	size_t got = 0;
+
+	world_open_stream(f);
+	f->header.buf_alloc = 64000;
+	world_send_bytes(f, bytes, sizeof(bytes));
+	while (got < sizeof(bytes))
+		got += (size_t)world_read_some(f, bytes, sizeof(bytes));
+	world_take_op(f, VSOCK_OP_CREDIT_UPDATE);
+	assert_int_equal(f->packet.header.fwd_cnt, sizeof(bytes));
+}
+
 static void the_guest_is_told_when_enough_was_read(void **state)
 {
 	static uint8_t bytes[60000];
@@ -247,6 +263,7 @@ static void the_guest_is_told_when_enough_was_read(void **state)
 	size_t got = 0;
 
 	world_open_stream(f);
+	f->header.buf_alloc = VSOCK_WORLD_BUFFER;
 	for (int i = 0; i < 5; i++) {
 		world_send_bytes(f, bytes, sizeof(bytes));
 		got += (size_t)world_read_some(f, bytes, sizeof(bytes));
@@ -304,6 +321,7 @@ int main(void)
 		TEST(a_packet_that_lies_about_its_length_is_dropped),
 		TEST(a_write_goes_as_far_as_the_guests_credit),
 		TEST(a_write_waits_for_the_guests_buffers),
+		TEST(a_guest_of_a_small_buffer_is_told_before_that_is_full),
 		TEST(the_guest_is_told_when_enough_was_read),
 		TEST(more_than_was_allowed_costs_the_connection),
 		TEST(a_request_waits_for_the_guests_buffers),

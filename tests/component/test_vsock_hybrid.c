@@ -58,7 +58,9 @@ static int setup(void **state)
 	(void)snprintf(f->device, sizeof(f->device), "%s/device", f->dir);
 	(void)snprintf(f->uds, sizeof(f->uds), "%s/v", f->dir);
 	(void)snprintf(f->of_port, sizeof(f->of_port), "%s_77", f->uds);
-	if (vsock_device_listen(f->loop, f->device, VSOCK_GUEST_CID, &f->vsock) < 0 ||
+	if (vsock_device_listen(f->loop, f->device,
+				&(struct vsock_device_config){ .guest_cid = VSOCK_GUEST_CID },
+				&f->vsock) < 0 ||
 	    vsock_hybrid_new(f->loop, f->vsock, f->uds, &f->hybrid) < 0)
 		return -1;
 	front_end_init(&f->fe, connect_to(f->device), FEATURES);

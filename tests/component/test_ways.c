@@ -423,6 +423,55 @@ static void changes_of_state_are_told_once(void **state)
 	assert_int_equal(f->n_changes, 1);
 }
 
+static int fake_listen(struct tunnel *t, const struct tunnel_place *guest,
+		       const struct tunnel_accept *accept, void *arg, struct tunnel_listener **out)
+{
+	(void)t;
+	(void)guest;
+	(void)accept;
+	(void)arg;
+	(void)out;
+	return -ENOTCONN;
+}
+
+static int fake_listen_udp(struct tunnel *t, const struct endpoint *guest,
+			   const struct tunnel_accept *accept, void *arg,
+			   struct tunnel_listener **out)
+{
+	(void)t;
+	(void)guest;
+	(void)accept;
+	(void)arg;
+	(void)out;
+	return -ENOTCONN;
+}
+
+static const struct tunnel_ops listening = {
+	.dial = fake_dial,
+	.listen = fake_listen,
+	.listen_udp = fake_listen_udp,
+	.free = fake_free,
+};
+
+static void who_listens_in_the_guest_is_a_way_whose_other_end_can(void **state)
+{
+	struct fixture *f = *state;
+	struct tunnel *raw = &add(f, RULE_VIA_VSOCK)->base, *grpc = &add(f, RULE_VIA_GRPC)->base;
+	const char *why = NULL;
+
+	raw->ops = grpc->ops = &listening;
+	assert_ptr_equal(ways_listener(f->ways, RULE_VIA_AUTO, FORWARD_UDP, &why), raw);
+	/* an agent of an earlier version */
+	raw->lacks = TUNNEL_LACKS_LISTEN | TUNNEL_LACKS_LISTEN_UDP;
+	assert_ptr_equal(ways_listener(f->ways, RULE_VIA_AUTO, FORWARD_UDP, &why), grpc);
+	grpc->lacks = TUNNEL_LACKS_LISTEN_UDP;
+	assert_ptr_equal(ways_listener(f->ways, RULE_VIA_AUTO, FORWARD_TCP, &why), grpc);
+	assert_null(ways_listener(f->ways, RULE_VIA_AUTO, FORWARD_UDP, &why));
+	assert_non_null(strstr(why, "the agent in the guest cannot listen for UDP"));
+	assert_null(ways_listener(f->ways, RULE_VIA_VSOCK, FORWARD_TCP, &why));
+	assert_non_null(strstr(why, "the agent in the guest cannot listen there"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -444,6 +493,7 @@ int main(void)
 		TEST(a_user_who_leaves_early_ends_the_try),
 		TEST(udp_takes_the_first_way_that_can_be_had),
 		TEST(changes_of_state_are_told_once),
+		TEST(who_listens_in_the_guest_is_a_way_whose_other_end_can),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,11 @@
  * of a network of our own where nobody listens.
  *
  * What must hold is what the code asserts, and that everything is freed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "forwarder/agent/server.h"
 #include "forwarder/agent_client.h"
 #include "forwarder/tunnel.h"
@@ -19,6 +24,7 @@
 
 #define MAX_INSTRUCTIONS 200
 #define MAX_CONNECTIONS 4
+#define FILLER 40000U /* of a frame that is worth splicing */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -37,6 +43,7 @@ struct end {
 	struct agent_client *client;
 	struct stream *dialled;
 	struct h2_bytes out;
+	int pipe[2]; /* of the reader of what was dialled; empty between its calls */
 };
 
 /* Not closed by its owner yet. */
@@ -45,6 +52,26 @@ static struct mem_stream *current(struct end *e)
 	struct mem_stream *s = e->n_streams ? &e->streams[e->n_streams - 1] : NULL;
 
 	return s && !s->is_closed && !s->is_reset ? s : NULL;
+}
+
+static ssize_t splice_to(struct stream *base, int pipe, size_t max)
+{
+	static uint8_t block[60000]; /* what an empty pipe takes */
+	struct iovec iov = { block, max < sizeof(block) ? max : sizeof(block) };
+	ssize_t r = base->ops->read(base, &iov, 1);
+
+	if (r > 0)
+		check(write(pipe, block, (size_t)r) == r);
+	return r;
+}
+
+/* Nothing that is sent here comes out of a pipe. */
+static ssize_t splice_from(struct stream *base, int pipe, size_t max)
+{
+	(void)base;
+	(void)pipe;
+	check(max == 0);
+	return -EAGAIN;
 }
 
 static int on_connect(void *arg, struct stream **out)
@@ -57,6 +84,8 @@ static int on_connect(void *arg, struct stream **out)
 	s = &e->streams[e->n_streams++];
 	mem_stream_init(s, e->loop, 0);
 	mem_stream_give_room(s, 1 << 20);
+	s->ops.splice_to = splice_to;
+	s->ops.splice_from = splice_from;
 	*out = &s->base;
 	return 0;
 }
@@ -81,6 +110,21 @@ static void put_frame(struct end *e, struct cursor *c)
 	h2_frame(&e->out, &f);
 }
 
+/* Begins as the input says, and goes on for long. */
+static void put_large_frame(struct end *e, struct cursor *c)
+{
+	static uint8_t payload[255 + FILLER];
+	struct h2_frame f = { .type = H2_DATA, .flags = take8(c), .stream = take8(c) };
+	const uint8_t *data;
+
+	f.len = take_bytes(c, take8(c), &data);
+	memcpy(payload, data, f.len);
+	memset(payload + f.len, 0, FILLER);
+	f.len += FILLER - take8(c) * 100U;
+	f.payload = payload;
+	h2_frame(&e->out, &f);
+}
+
 static void put_message(struct end *e, struct cursor *c)
 {
 	uint32_t stream = take8(c);
@@ -99,6 +143,29 @@ static void put_raw(struct end *e, struct cursor *c)
 	h2_raw(&e->out, data, len);
 }
 
+/* As a relay reads that splices. */
+static void drain(void *arg)
+{
+	static uint8_t block[65536];
+	struct end *e = arg;
+	const struct stream_ops *ops = e->dialled->ops;
+	struct iovec piece;
+	ssize_t r;
+	int n;
+
+	do {
+		r = ops->peek(e->dialled, &piece, 1, &n);
+		if (r > 0)
+			ops->consume(e->dialled, (size_t)r);
+		if (r != -EAGAIN || !ops->splice_to)
+			continue;
+		r = ops->splice_to(e->dialled, e->pipe[1], sizeof(block));
+		if (r > 0)
+			check(read(e->pipe[0], block, sizeof(block)) == r);
+	} while (r > 0);
+	ops->want(e->dialled, STREAM_READ | STREAM_WRITE);
+}
+
 static void dial(struct end *e)
 {
 	struct tunnel_place place = { .endpoint = { IPADDR_V4(127, 0, 0, 1), 1 } };
@@ -110,7 +177,10 @@ static void dial(struct end *e)
 	if (e->dialled)
 		e->dialled->ops->reset(e->dialled);
 	e->dialled = NULL;
-	(void)t->ops->dial(t, &place, &e->dialled);
+	if (t->ops->dial(t, &place, &e->dialled) < 0)
+		e->dialled = NULL;
+	else
+		stream_set_ready(e->dialled, drain, e);
 }
 
 static void use_dialled(struct end *e)
@@ -131,7 +201,10 @@ static void step(struct end *e, struct cursor *c)
 
 	switch (what % 10) {
 	case 0:
-		put_frame(e, c);
+		if (what & 0x80)
+			put_large_frame(e, c);
+		else
+			put_frame(e, c);
 		break;
 	case 1:
 		h2_request(&e->out, take8(c), paths[take8(c) % 8]);
@@ -171,6 +244,7 @@ static void set_up(struct end *e, bool is_client)
 	const struct port_listener one = { FORWARD_TCP, { IPADDR_V4(127, 0, 0, 1), 80 } };
 	struct stream *s;
 
+	check(pipe2(e->pipe, O_NONBLOCK | O_CLOEXEC) == 0);
 	check(loop_new(&e->loop) == 0);
 	h2_init(&e->out);
 	if (is_client) {
@@ -196,6 +270,8 @@ static void tear_down(struct end *e)
 		mem_stream_deinit(&e->streams[i]);
 	h2_deinit(&e->out);
 	loop_free(e->loop);
+	close(e->pipe[0]);
+	close(e->pipe[1]);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)

@@ -185,7 +185,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	log_set_level(LOG_LEVEL_ERROR);
 	(void)snprintf(path, sizeof(path), "/tmp/netfwd-fuzz-vsock.%d", (int)getpid());
 	check(loop_new(&w.loop) == 0);
-	check(vsock_device_listen(w.loop, path, VSOCK_GUEST_CID, &w.vsock) == 0);
+	check(vsock_device_listen(w.loop, path,
+				  &(struct vsock_device_config){ .guest_cid = VSOCK_GUEST_CID },
+				  &w.vsock) == 0);
 	w.listener =
 		(struct vsock_listener){ .port = VSOCK_PORT_ANY, .accept = on_accept, .arg = &w };
 	check(vsock_listen(w.vsock, &w.listener) == 0);

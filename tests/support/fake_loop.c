@@ -15,6 +15,7 @@
 
 struct loop {
 	uint64_t now_ms;
+	uint64_t looks; /* how often the exact time was asked: each takes a microsecond */
 	struct list hooks;
 	struct list deferred;
 	struct list watches; /* watch.node */
@@ -257,6 +258,11 @@ void loop_stop(struct loop *loop)
 uint64_t loop_now_ms(struct loop *loop)
 {
 	return loop->now_ms;
+}
+
+uint64_t loop_exact_us(struct loop *loop)
+{
+	return loop->now_ms * 1000 + loop->looks++;
 }
 
 void loop_do_not_sleep(struct loop *loop)

@@ -228,7 +228,7 @@ class Guest:
         return json.loads(self.output(command, timeout))
 
     def start_peer(self, port):
-        self.output(f"peer serve {port}")
+        self.output(f"peer serve {port}", BOOT_TIMEOUT)
 
 
 def qemu_arguments(boot=""):

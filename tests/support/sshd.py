@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import unittest
 
 import harness
 
@@ -84,6 +85,11 @@ class Sshd:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.program.process.wait(PATIENCE)
+
+
+# Tests of what a netfwd with an installed libssh2 cannot do: vendor/README.md.
+ours_only = unittest.skipIf(os.environ.get("NETFWD_SYSTEM_LIBSSH2"),
+                            "built with the installed libssh2")
 
 
 class Forward(harness.Program):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An SSH server in a guest of User-Mode Linux: the host's own sshd, whose files that guest can
-see, on port 22 of the guest's vsock, or of its network card."""
+see, on port 22 of the guest's vsock, of its network card, or of both: by_agent is that of
+`netfwd-agent --vsock-ssh`."""
 import harness
 from sshd import make_key
 
@@ -9,7 +10,7 @@ CIPHER = "aes128-gcm@openssh.com"
 
 
 class UmlSshd:
-    def __init__(self, guest, key, by_vsock=True):
+    def __init__(self, guest, key, by_vsock=True, by_agent=False):
         self.guest, self.key, self.host_key = guest, key, make_key()
         self.config = harness.new_path("sshd_config")
         self.config.write_text("\n".join([
@@ -20,6 +21,9 @@ class UmlSshd:
         # socat's nofork: sshd has the socket itself, as a service manager would give it
         serve = (f'socat VSOCK-LISTEN:{PORT},reuseaddr,fork EXEC:"{sshd} -i",nofork '
                  "</dev/null >/dev/null 2>&1 &" if by_vsock else f"{sshd} -p {PORT}")
+        if by_agent:
+            serve += ("; killall agent netfwd-agent; netfwd-agent --vsock --vsock-ssh "
+                      "</dev/null >/dev/null 2>&1 &")
         self.guest.output(f"""
             mkdir -p /host && mount -t hostfs none /host &&
             mount -t proc proc /host/proc && mount -t devtmpfs devtmpfs /host/dev &&

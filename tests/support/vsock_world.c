@@ -44,7 +44,9 @@ int world_setup(void **state)
 	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
 		return -1;
 	(void)snprintf(f->path, sizeof(f->path), "%s/sock", f->dir);
-	if (vsock_device_listen(f->loop, f->path, VSOCK_GUEST_CID, &f->vsock) < 0)
+	if (vsock_device_listen(f->loop, f->path,
+				&(struct vsock_device_config){ .guest_cid = VSOCK_GUEST_CID },
+				&f->vsock) < 0)
 		return -1;
 	front_end_init(&f->fe, connect_to(f->path), FEATURES);
 	list_init(&f->listener.node);

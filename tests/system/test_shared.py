@@ -237,19 +237,20 @@ class Shared(unittest.TestCase):
         everybody = {f"{name}/{family}" for name in (*self.guests, "host") for family in (4, 6)}
         host = harness.work / "heard-host"
         peer.Announcer("host", str(host), "netfwd0")
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor() as pool:  # an emulated processor takes its time for Python
             list(pool.map(lambda name: self.guests[name].output(
-                f"peer announce {name} /tmp/heard-{name}"), self.guests))
+                f"peer announce {name} /tmp/heard-{name}", harness.BOOT_TIMEOUT), self.guests))
 
         def missing(name):
             heard = self.guests[name].run(f"cat /tmp/heard-{name}")[1].split()
             return everybody - set(heard) - {f"{name}/4", f"{name}/6"}
 
         for name in self.guests:
-            harness.until(lambda n=name: not missing(n), 20, f"all that {name} is to hear")
+            harness.until(lambda n=name: not missing(n), harness.BOOT_TIMEOUT,
+                          f"all that {name} is to hear")
         harness.until(lambda: host.exists() and
-                      everybody - {"host/4", "host/6"} <= set(host.read_text().split()), 20,
-                      "all that the host is to hear")
+                      everybody - {"host/4", "host/6"} <= set(host.read_text().split()),
+                      harness.BOOT_TIMEOUT, "all that the host is to hear")
 
     def test_many_join_at_once(self):
         joiners = []
@@ -276,7 +277,7 @@ class Shared(unittest.TestCase):
             if name in PEERS:
                 self.guests[name].start_peer(GUEST_PORT)
         for name in self.guests:
-            harness.until(lambda n=name: addresses(n) == before[n], 20,
+            harness.until(lambda n=name: addresses(n) == before[n], harness.BOOT_TIMEOUT,
                           f"{name} to have what it had")
         self.ping("one", *(f"{name}.netfwd.internal" for name in restarted))
 

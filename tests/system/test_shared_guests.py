@@ -272,7 +272,7 @@ class Rootless(unittest.TestCase):
                     found[way["guest_name"]].add(way["name"])
             return found
 
-        harness.until(lambda: up() == wanted, PATIENCE, f"{wanted}")
+        harness.until(lambda: up() == wanted, harness.BOOT_TIMEOUT, f"{wanted}")
         for name, ways in wanted.items():
             host = f"{loopback_of(name)}:{LOOPBACK_PORT}"
             forward = harness.until(lambda h=host: [f for f in status()["forwards"]

@@ -178,6 +178,7 @@ class Connections(SshCase):
         harness.until(lambda: len(os.listdir(f"/proc/{forward.pid}/fd")) <= before, PATIENCE,
                       "its descriptors to be closed")
 
+    @ssh.ours_only
     def test_a_connection_that_nobody_answers_holds_up_no_other(self):
         """The guest's firewall drops it: sshd waits for minutes."""
         # a listener whose backlog is full does not answer either
@@ -240,6 +241,7 @@ class Reverse(SshCase):
                           PATIENCE, "the loss")
             sshd.start()
 
+    @ssh.ours_only
     def test_a_unix_socket_of_the_guest_leads_to_the_host(self):
         server, path = self.server(greet_then_echo), harness.new_path("sock")
         sshd = self.sshd("StreamLocalBindUnlink yes")
@@ -347,6 +349,7 @@ class Faults(SshCase):
         self.assertTrue(is_refused(forward))
         forward.wait_log("AllowTcpForwarding")
 
+    @ssh.ours_only
     def test_a_server_of_few_sessions_is_not_asked_for_more(self):
         sshd, forward = self.open(echo, "MaxStartups 1", "MaxSessions 0")
         clients = [forward.connect() for _ in range(20)]

@@ -158,6 +158,7 @@ portForwards:
     def test_its_unix_socket_is_reached(self):
         self.check_greeting(self.host_socket)
 
+    @sshd.ours_only
     def test_its_programs_reach_the_host_by_a_port_and_a_socket(self):
         for at in ("TCP4:127.0.0.1:7100", "UNIX-CONNECT:/tmp/to-host.sock"):
             with self.subTest(at):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 #
-#   host                                               guest, User-Mode Linux
+#   host                                               guest, User-Mode Linux or QEMU
 #   client ── 127.0.0.1:P ── netfwd ════ vsock ═════ netfwd-agent, or sshd ── 127.0.0.1:7000
 #   ssh ── ProxyCommand ── UNIX socket ──┘
 """What serves on a guest's loopback, by its vsock: raw flows, gRPC and SSH."""
@@ -37,6 +37,8 @@ def forward(guest, host, via, proto="tcp"):
 
 
 class TunnelVsock(unittest.TestCase):
+    bulk = SOAK_BULK if harness.SOAK else BULK
+
     @classmethod
     def setUpClass(cls):
         if harness.Agent.is_sanitized():
@@ -54,13 +56,22 @@ class TunnelVsock(unittest.TestCase):
         cls.config.write_text(cls.rules())
         cls.start_netfwd()
         cls.addClassCleanup(lambda: cls.netfwd.stop())
-        cls.guest = harness.UmlGuest((cls.nic, harness.UmlGuest.NET),
-                                     (cls.vsock, harness.UmlGuest.VSOCK))
+        cls.guest = cls.new_guest()
         cls.addClassCleanup(cls.guest.kill)
-        cls.sshd = UmlSshd(cls.guest, cls.key)
+        cls.start_sshd()
         cls.guest.start_peer(GUEST_PORT)
         for way in WAYS:
             cls.netfwd.wait_log(f"by {way} is up", PATIENCE)
+
+    @classmethod
+    def new_guest(cls):
+        return harness.UmlGuest((cls.nic, harness.UmlGuest.NET),
+                                (cls.vsock, harness.UmlGuest.VSOCK))
+
+    @classmethod
+    def start_sshd(cls):
+        """It has the connections of the vsock itself, as systemd gives them."""
+        UmlSshd(cls.guest, cls.key)
 
     @classmethod
     def rules(cls):
@@ -107,7 +118,7 @@ class TunnelVsock(unittest.TestCase):
 
     def test_bulk_arrives_as_it_was_sent(self):
         for way in WAYS:
-            size = (SOAK_BULK if harness.SOAK else BULK)[way]
+            size = self.bulk[way]
             for name in ("upload", "download"):
                 with self.subTest(way, name=name):
                     result = self.check(name, way, size)
@@ -244,6 +255,24 @@ class TunnelVsock(unittest.TestCase):
                                  "/tmp/agent.log | tail -1").strip()
         self.guest.run(f"socat -u VSOCK-CONNECT:1:{port} - </dev/null", timeout=10)
         self.assertIn("not the host's", self.guest.output("cat /tmp/agent.log"))
+
+
+@unittest.skipUnless(harness.SOAK, "takes long: ./dev soak tunnel_vsock")
+class QemuTunnelVsock(TunnelVsock):
+    bulk = {"vsock": 10240 * MEGA, "grpc": 1024 * MEGA, "ssh": 100 * MEGA}
+
+    @classmethod
+    def new_guest(cls):
+        return harness.QemuGuest(f"vhost-user {cls.nic}", extra=[
+            "-chardev", f"socket,id=vsock,path={cls.vsock}",
+            "-device", "vhost-user-vsock-pci,chardev=vsock,vectors=0"])
+
+    @classmethod
+    def start_sshd(cls):
+        """It listens on TCP, and a second agent hands it the connections of the vsock."""
+        public = pathlib.Path(f"{cls.key}.pub").read_text().strip()
+        cls.guest.output(f"ssh-server '{public}' 'ListenAddress 127.0.0.1'\n"
+                         "netfwd-agent --vsock=77 --vsock-ssh </dev/null >/dev/null 2>&1 &")
 
 
 if __name__ == "__main__":

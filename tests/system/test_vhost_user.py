@@ -7,6 +7,8 @@
 #   peer server ── 127.0.0.1, [::1]:S ───┘  guest's    └─ 192.168.5.2:S, [fd00:c0a8:5::2]:S
 #                                           memory
 """Guests that share their memory with netfwd --vhost-user."""
+import sys
+import time
 import unittest
 
 import paths  # noqa: F401
@@ -111,8 +113,11 @@ class QemuGuestVhostUser(VhostUserChecks, unittest.TestCase):
     def test_netfwd_killed_and_started_again(self):
         """The guest's device is back, though nobody in the guest did anything."""
         self.netfwd.kill()
+        started = time.monotonic()
         self.start_netfwd()
         harness.until(self.answers, harness.START_TIMEOUT, "the guest's device")
+        print(f"netfwd killed: the guest's device is back after {time.monotonic() - started:.2f} s",
+              file=sys.stderr)
         self.check_routes("upload", MEGA)
 
     def test_guest_killed_and_started_again(self):

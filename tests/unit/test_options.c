@@ -245,6 +245,11 @@ static const struct {
 	{ "--nic stream", "--nic is of the QEMU that netfwd qemu starts; leave it out, or start "
 			  "QEMU so" },
 	{ "qemu --nic tap -- q", "--nic tap: must be auto, stream or vhost-user" },
+	{ "--busy-poll 50", "--busy-poll or guest.busyPoll is for a guest that shares its memory; "
+			    "give --vhost-user or --vsock too, or leave it out" },
+	{ "--vhost-user a --busy-poll 0", "--busy-poll 0: must be 1 to 1000, in microseconds" },
+	{ "--vhost-user a --busy-poll 1001",
+	  "--busy-poll 1001: must be 1 to 1000, in microseconds" },
 	{ "--vsock-cid 2", "--vsock-cid 2: the CID of a guest is 3 to 4294967294" },
 	{ "--vsock-cid 4294967295",
 	  "--vsock-cid 4294967295: the CID of a guest is 3 to 4294967294" },

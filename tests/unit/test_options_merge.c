@@ -222,6 +222,31 @@ static void an_agent_needs_the_way_that_it_is_reached_by(void **state)
 	}
 }
 
+static void polling_needs_a_device_in_the_guests_memory(void **state)
+{
+	static const struct {
+		const char *arguments, *yaml;
+		int expected;
+	} rows[] = {
+		{ "", "guest: {vhostUser: n, busyPoll: 50}", 0 },
+		{ "--vsock v", "guest: {stream: n, busyPoll: 50}", 0 },
+		{ "--busy-poll 50", "guest: {stream: n}", -EINVAL },
+		{ "", "guest: {stream: n, busyPoll: 50}", -EINVAL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct both b;
+
+		assert_int_equal(merge(&b, rows[i].arguments, rows[i].yaml), rows[i].expected);
+		if (rows[i].expected < 0)
+			assert_non_null(strstr(b.error, "guest.busyPoll"));
+		else
+			assert_int_equal(b.options.busy_poll_us, 50);
+		both_deinit(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +257,7 @@ int main(void)
 		cmocka_unit_test(an_interface_name_needs_a_namespace_from_either),
 		cmocka_unit_test(the_kind_of_guest_is_known_when_either_has_said_it),
 		cmocka_unit_test(an_agent_needs_the_way_that_it_is_reached_by),
+		cmocka_unit_test(polling_needs_a_device_in_the_guests_memory),
 		cmocka_unit_test(forwards_of_the_command_line_are_the_first_rules),
 	};
 

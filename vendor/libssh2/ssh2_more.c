@@ -15,6 +15,20 @@
 #define DATA_HEADER 9U
 #define EXTENDED_DATA_HEADER 13U
 
+int ssh2_more_start(LIBSSH2_SESSION *session, const struct ssh2_hooks *hooks)
+{
+	libssh2_session_callback_set2(session, LIBSSH2_CALLBACK_SEND,
+				      (libssh2_cb_generic *)hooks->send);
+	libssh2_session_callback_set2(session, LIBSSH2_CALLBACK_RECV,
+				      (libssh2_cb_generic *)hooks->receive);
+	return 0;
+}
+
+void ssh2_more_stop(LIBSSH2_SESSION *session)
+{
+	(void)session;
+}
+
 static unsigned int what_is(int type)
 {
 	switch (type) {
@@ -91,6 +105,19 @@ void ssh2_more_taken(LIBSSH2_CHANNEL *channel, size_t window)
 	channel->remote.window_size -= (uint32_t)window;
 }
 
+int ssh2_more_grant(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, uint32_t n)
+{
+	(void)session;
+	return libssh2_channel_receive_window_adjust2(channel, n, 1, NULL);
+}
+
+/* None is ever left. */
+bool ssh2_more_has_more(LIBSSH2_SESSION *session)
+{
+	(void)session;
+	return false;
+}
+
 size_t ssh2_more_n_stray(LIBSSH2_SESSION *session)
 {
 	LIBSSH2_PACKET *p = _libssh2_list_first(&session->packets);
@@ -101,17 +128,25 @@ size_t ssh2_more_n_stray(LIBSSH2_SESSION *session)
 	return n;
 }
 
-uint32_t ssh2_more_id(const LIBSSH2_CHANNEL *channel)
+int ssh2_more_id(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, uint32_t *id)
 {
-	return channel->local.id;
+	(void)session;
+	*id = channel->local.id;
+	return 0;
 }
 
-bool ssh2_more_has_ended(const LIBSSH2_CHANNEL *channel)
+int ssh2_more_free(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel)
+{
+	(void)session;
+	return libssh2_channel_free(channel);
+}
+
+bool ssh2_more_has_ended(LIBSSH2_CHANNEL *channel)
 {
 	return channel->remote.eof || channel->remote.close;
 }
 
-bool ssh2_more_has_closed(const LIBSSH2_CHANNEL *channel)
+bool ssh2_more_has_closed(LIBSSH2_CHANNEL *channel)
 {
 	return channel->remote.close;
 }
@@ -267,6 +302,11 @@ bool ssh2_more_take_reply(LIBSSH2_SESSION *session, bool *is_granted)
 }
 
 /* ---- channels that the server opens ---- */
+
+bool ssh2_more_can_listen_on_paths(void)
+{
+	return true;
+}
 
 /* RFC 4254, section 5.1; with the path of the socket behind it. False: it makes no
  * sense. */

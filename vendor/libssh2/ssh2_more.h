@@ -10,8 +10,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <libssh2.h>
+
+/* What libssh2 calls: its send and receive callbacks, and an allocator, whose pieces any
+ * thread may release. */
+struct ssh2_hooks {
+	ssize_t (*send)(int fd, const void *bytes, size_t len, int flags, void **abstract);
+	ssize_t (*receive)(int fd, void *bytes, size_t len, int flags, void **abstract);
+	void *(*allocate)(void *arg, size_t size);
+	void (*release)(void *memory);
+	void *arg;
+};
+/* Before anything else. What the session's abstract points to begins with a void *, for
+ * use by this module alone, NULL at first. 0 or an error. */
+int ssh2_more_start(LIBSSH2_SESSION *session, const struct ssh2_hooks *hooks);
+/* Before the session is freed. */
+void ssh2_more_stop(LIBSSH2_SESSION *session);
 
 /* What ssh2_more_read() came upon. */
 #define SSH2_SAW_DATA 1U    /* see ssh2_more_take() */
@@ -35,14 +51,22 @@ struct ssh2_data {
 bool ssh2_more_take(LIBSSH2_SESSION *session, struct ssh2_data *out);
 /* To be called for each, before the window is adjusted. */
 void ssh2_more_taken(LIBSSH2_CHANNEL *channel, size_t window);
+/* So many of them were dealt with: the window grows. 0; LIBSSH2_ERROR_EAGAIN: not now, a key
+ * exchange is on. */
+int ssh2_more_grant(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, uint32_t n);
+/* Data that ssh2_more_take() had to leave can be taken since then. */
+bool ssh2_more_has_more(LIBSSH2_SESSION *session);
 
 /* Packets that were not asked for, and that nobody will take: a peer that goes on
  * sending them is to be left. */
 size_t ssh2_more_n_stray(LIBSSH2_SESSION *session);
 
-uint32_t ssh2_more_id(const LIBSSH2_CHANNEL *channel);
-bool ssh2_more_has_ended(const LIBSSH2_CHANNEL *channel);  /* nothing more to read */
-bool ssh2_more_has_closed(const LIBSSH2_CHANNEL *channel); /* and none reads */
+/* The number of a channel that came from libssh2 itself, once. 0 or an error. */
+int ssh2_more_id(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, uint32_t *id);
+/* As libssh2_channel_free(). */
+int ssh2_more_free(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel);
+bool ssh2_more_has_ended(LIBSSH2_CHANNEL *channel);  /* nothing more to read */
+bool ssh2_more_has_closed(LIBSSH2_CHANNEL *channel); /* and none reads */
 
 /* One channel that is opening; zero it first. RFC 4254, section 5.1. */
 struct ssh2_opening {
@@ -79,6 +103,8 @@ struct ssh2_request {
 int ssh2_more_ask(LIBSSH2_SESSION *session, const struct ssh2_request *request);
 bool ssh2_more_take_reply(LIBSSH2_SESSION *session, bool *is_granted);
 
+/* Whether the server can be asked to listen on a UNIX socket. */
+bool ssh2_more_can_listen_on_paths(void);
 /* A channel that the server has opened, for a socket that it listens on for us
  * (OpenSSH's PROTOCOL, section 2.4): NULL: there is none, or it cannot be answered
  * now. Other kinds than that are refused here. */
