@@ -208,7 +208,7 @@ class ByNic(unittest.TestCase):
     def forwards(self):
         return json.loads(subprocess.check_output(
             [harness.Netfwd.binary(), "status", "--json", f"--control={self.control}"],
-            timeout=20))["forwards"]
+            timeout=sshd.PATIENCE))["forwards"]
 
     def test_the_netfwd_that_has_the_guest_lends_a_port_and_closes_it_after_all_ends(self):
         self.start_netfwd()
@@ -231,14 +231,15 @@ class ByNic(unittest.TestCase):
 
     def test_it_is_closed_when_the_user_interrupts(self):
         self.start_netfwd()
-        self.root.program("bin/uname", "#!/bin/sh\nexec sleep 1000\n")
+        (self.root.path / "run/systemd/system").mkdir(parents=True)
+        self.root.program("bin/systemctl", "#!/bin/sh\necho it is waited for\nexec sleep 60\n")
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with self.subTest(number.name):
                 install = harness.Program("install", self.command())
-                harness.until(lambda: [f for f in self.forwards() if f["connections"]], 20,
-                              "a connection through the port")
+                install.wait_log("it is waited for", sshd.PATIENCE)
+                self.assertEqual([f["connections"] > 0 for f in self.forwards()], [True])
                 os.kill(install.pid, number)
-                self.assertEqual(install.process.wait(20), 1)
+                self.assertEqual(install.process.wait(sshd.PATIENCE), 1)
                 self.assertIn("was not installed: Interrupted", install.log())
                 self.assertEqual(self.forwards(), [])
 
