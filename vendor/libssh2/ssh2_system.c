@@ -304,11 +304,11 @@ bool ssh2_more_take_started(LIBSSH2_SESSION *session, LIBSSH2_CHANNEL *channel, 
 
 /* ---- whether the server answers ---- */
 
-static const char ALIVE[] = "NETFWD_KEEPALIVE";
+static const char question[] = "NETFWD_KEEPALIVE";
 
 static int go_on_asking(struct state *state)
 {
-	return libssh2_channel_setenv_ex(state->idle, ALIVE, sizeof(ALIVE) - 1, "", 0);
+	return libssh2_channel_setenv_ex(state->idle, question, sizeof(question) - 1, "", 0);
 }
 
 int ssh2_more_ask(LIBSSH2_SESSION *session, const struct ssh2_request *request)
