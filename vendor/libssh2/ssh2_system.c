@@ -263,6 +263,8 @@ int ssh2_more_open(LIBSSH2_SESSION *session, struct ssh2_opening *opening,
 		error = libssh2_session_last_errno(session);
 	if (error == LIBSSH2_ERROR_EAGAIN)
 		return error;
+	if (error == LIBSSH2_ERROR_TIMEOUT) /* its own limit: of this one, not of the session */
+		error = LIBSSH2_ERROR_CHANNEL_FAILURE;
 	state->opening = NULL;
 	if (error == 0)
 		error = add(state, &(struct entry){
