@@ -35,16 +35,6 @@ struct fixture {
 	int rounds; /* until a frame is offered without a kick */
 };
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 static void offer(struct fixture *f)
 {
 	struct driver_ring *ring = &f->fe.rings[FROM_GUEST];
@@ -80,7 +70,7 @@ static int start(void **state, unsigned int busy_poll_us)
 		return -1;
 	loop_deferred_init(&f->later, on_later, f);
 	link_probe_attach(&f->probe, link);
-	front_end_init(&f->fe, connect_to(f->path), PLAIN);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->path), PLAIN);
 	front_end_start_like_qemu(&f->fe);
 	fake_loop_settle(f->loop);
 	return 0;

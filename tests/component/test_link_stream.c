@@ -81,16 +81,6 @@ static int teardown(void **state)
 
 /* ---- the guest's end ---- */
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 static void listen_link(struct fixture *f)
 {
 	struct link *link;
@@ -117,7 +107,7 @@ static bool is_down(void *arg)
 
 static void connect_guest(struct fixture *f)
 {
-	f->guest = connect_to(f->path);
+	f->guest = unix_connected(SOCK_STREAM | SOCK_NONBLOCK, f->path);
 	run_until(f->loop, is_up, f);
 }
 
@@ -482,7 +472,7 @@ static void a_second_guest_is_sent_away(void **state)
 
 	listen_link(f);
 	connect_guest(f);
-	second = connect_to(f->path);
+	second = unix_connected(SOCK_STREAM | SOCK_NONBLOCK, f->path);
 	run_until(f->loop, second_is_closed, &second);
 	close(second);
 

@@ -53,16 +53,6 @@ struct fixture {
 
 static const struct link_vhost_user_config config = { .mtu = MTU, .mac = { { 2, 3, 4, 5, 6, 7 } } };
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 static void settle(struct fixture *f)
 {
 	fake_loop_settle(f->loop);
@@ -81,7 +71,7 @@ static int setup(void **state)
 	if (link_vhost_user_listen(f->loop, f->path, &config, &link) < 0)
 		return -1;
 	link_probe_attach(&f->probe, link);
-	front_end_init(&f->fe, connect_to(f->path), PLAIN);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->path), PLAIN);
 	return 0;
 }
 
@@ -204,7 +194,7 @@ static void a_guest_comes_up_in_qemus_order_and_in_umls(void **state)
 	settle(f);
 	assert_false(f->probe.is_up);
 
-	front_end_init(&f->fe, connect_to(f->path), PLAIN);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->path), PLAIN);
 	start(f, PLAIN);
 	assert_int_equal(f->probe.n_ups, 2);
 }
@@ -216,7 +206,7 @@ static void a_second_front_end_is_disconnected(void **state)
 	char byte;
 
 	start(f, PLAIN);
-	second = connect_to(f->path);
+	second = unix_connected(SOCK_STREAM, f->path);
 	settle(f);
 	assert_int_equal(recv(second, &byte, 1, MSG_DONTWAIT), 0);
 	close(second);

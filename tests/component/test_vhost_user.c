@@ -35,16 +35,6 @@ struct fixture {
 
 static const struct link_vhost_user_config config = { .mtu = MTU, .mac = { { 2, 3, 4, 5, 6, 7 } } };
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 static void settle(struct fixture *f)
 {
 	fake_loop_settle(f->loop);
@@ -63,7 +53,7 @@ static int setup(void **state)
 	if (link_vhost_user_listen(f->loop, f->path, &config, &link) < 0)
 		return -1;
 	link_probe_attach(&f->probe, link);
-	front_end_init(&f->fe, connect_to(f->path), PLAIN);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->path), PLAIN);
 	return 0;
 }
 
@@ -185,7 +175,7 @@ static void a_front_end_that_is_none_is_disconnected(void **state)
 		settle(f);
 		assert_int_equal(recv(f->fe.fd, &byte, 1, MSG_DONTWAIT), 0);
 		close(f->fe.fd);
-		f->fe.fd = connect_to(f->path);
+		f->fe.fd = unix_connected(SOCK_STREAM, f->path);
 	}
 	start(f);
 }

@@ -37,16 +37,6 @@ struct fixture {
 	int program;
 };
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -63,11 +53,11 @@ static int setup(void **state)
 				&f->vsock) < 0 ||
 	    vsock_hybrid_new(f->loop, f->vsock, f->uds, &f->hybrid) < 0)
 		return -1;
-	front_end_init(&f->fe, connect_to(f->device), FEATURES);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->device), FEATURES);
 	front_end_start_like_uml(&f->fe);
 	vsock_guest_offer(&f->fe, FRONT_END_RING);
 	fake_loop_settle(f->loop);
-	f->program = connect_to(f->uds);
+	f->program = unix_connected(SOCK_STREAM, f->uds);
 	return 0;
 }
 
@@ -167,7 +157,7 @@ static void what_is_no_request_is_closed(void **state)
 		say(f, bad[i]);
 		assert_closed(f);
 		close(f->program);
-		f->program = connect_to(f->uds);
+		f->program = unix_connected(SOCK_STREAM, f->uds);
 	}
 	assert_false(vsock_guest_take(&f->fe, &f->packet));
 }
@@ -188,7 +178,7 @@ static void a_program_that_leaves_meanwhile_is_forgotten(void **state)
 	say(f, "CONNECT 1234\n");
 	take_op(f, VSOCK_OP_REQUEST);
 	close(f->program);
-	f->program = connect_to(f->uds);
+	f->program = unix_connected(SOCK_STREAM, f->uds);
 	guest_says(f, VSOCK_OP_RESPONSE, "");
 	fake_loop_settle(f->loop);
 	assert_true(vsock_guest_take(&f->fe, &f->packet)); /* the end, in one form or another */

@@ -25,3 +25,13 @@ static inline int unix_bound(int type, const char *path)
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	return fd;
 }
+
+static inline int unix_connected(int type, const char *path)
+{
+	struct sockaddr_un sa = unix_address(path);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}

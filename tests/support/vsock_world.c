@@ -20,16 +20,6 @@
 
 #define FEATURES (1ULL << 32 | 1ULL << 30 | 1ULL << 28)
 
-static int connect_to(const char *path)
-{
-	struct sockaddr_un sa = unix_address(path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
 void world_settle(struct vsock_world *f)
 {
 	fake_loop_settle(f->loop);
@@ -48,7 +38,7 @@ int world_setup(void **state)
 				&(struct vsock_device_config){ .guest_cid = VSOCK_GUEST_CID },
 				&f->vsock) < 0)
 		return -1;
-	front_end_init(&f->fe, connect_to(f->path), FEATURES);
+	front_end_init(&f->fe, unix_connected(SOCK_STREAM, f->path), FEATURES);
 	list_init(&f->listener.node);
 	return 0;
 }
