@@ -79,17 +79,6 @@ static void note_error(struct ssh_tunnel *t, const char *error)
 	t->base.error[len] = '\0';
 }
 
-static void set_state(struct ssh_tunnel *t, enum tunnel_state state, const char *error)
-{
-	if (error)
-		note_error(t, error);
-	if (t->base.state == state && !error)
-		return;
-	t->base.state = state;
-	if (t->base.changed)
-		t->base.changed(t->base.changed_arg);
-}
-
 static unsigned int n_up(const struct ssh_tunnel *t)
 {
 	unsigned int n = 0;
@@ -221,7 +210,8 @@ static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
 		if (t->slots[i].session == s)
 			ssh_backoff_reset(&t->slots[i].backoff, loop_now_ms(t->loop));
 	}
-	set_state(t, TUNNEL_UP, NULL);
+	if (t->base.state != TUNNEL_UP)
+		tunnel_set_state(&t->base, TUNNEL_UP, "");
 	carry_waiting(t);
 	ssh_listeners_ask(&t->listeners, pick(t));
 }
@@ -229,7 +219,7 @@ static void went_up(struct ssh_tunnel *t, struct ssh_session *s)
 static void give_up(struct ssh_tunnel *t, const char *why)
 {
 	t->has_stopped = true;
-	set_state(t, TUNNEL_FAILED, why);
+	tunnel_set_state(&t->base, TUNNEL_FAILED, why);
 	break_waiting(t, UINT64_MAX, -ECONNRESET);
 }
 
@@ -240,7 +230,7 @@ static void went_down(struct ssh_tunnel *t, bool was_up, const char *why)
 		t->lost_ms = loop_now_ms(t->loop);
 	else
 		log_debug("ssh: %s", why); /* the state is logged by whoever has the tunnel */
-	set_state(t, was_up ? TUNNEL_CONNECTING : TUNNEL_DOWN, why);
+	tunnel_set_state(&t->base, was_up ? TUNNEL_CONNECTING : TUNNEL_DOWN, why);
 }
 
 /* Each session begins at the first target; where that fails before it has shown to be
